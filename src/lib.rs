@@ -1,0 +1,6 @@
+//! Skillmount: a CSI node driver that mounts agent skills from OCI registries into pods,
+//! read-only. `docs/architecture.md` has the map; arrows between modules go down this list.
+
+pub mod artifact;
+pub mod credentials;
+pub mod reference;
