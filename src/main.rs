@@ -1,1 +1,3 @@
+//! The `skillmount` command.
+
 fn main() {}
