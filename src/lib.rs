@@ -3,4 +3,5 @@
 
 pub mod artifact;
 pub mod credentials;
+pub mod mount;
 pub mod reference;
