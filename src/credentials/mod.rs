@@ -1,11 +1,18 @@
 //! Credentials: one login for one registry key, and which of a volume's secrets match a
 //! repository. Nothing named by a secret is ever executed.
 
+mod docker_config;
+mod glob;
+mod keyring;
+
 use std::fmt;
 
 use aws_lc_rs::hmac;
 
 use crate::reference::hex;
+
+pub use docker_config::{AuthProblem, MAX_DOCUMENT, SecretError};
+pub use keyring::Keyring;
 
 /// One login. Its `Debug` and `Display` show where it comes from, never what it is.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,7 +24,7 @@ pub struct Credential {
 }
 
 /// What a credential presents to a registry.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub enum Login {
     /// A user name and password: Basic, or the exchange for a bearer token.
     Basic {

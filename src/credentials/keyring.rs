@@ -1,0 +1,332 @@
+//! Keyrings: which logins to try for a repository, in which order.
+//!
+//! The rules are kubelet's (`pkg/credentialprovider/keyring.go`), because a secret that works as
+//! an `imagePullSecret` must work here, for the same images and no others:
+//!
+//! * A key is `[scheme://]host[:port][/path]`. The scheme is dropped, and a path that starts with
+//!   `/v1/` or `/v2/` loses that.
+//! * It matches if the ports are equal, the hosts have as many labels and each label matches as a
+//!   glob (`*` never crosses a dot), and its path is a prefix of the repository's, as a text:
+//!   `reg.io/foo` also matches `reg.io/foobar`. Who wants a boundary writes `reg.io/foo/`.
+//! * Keys are tried in reverse lexicographic order, which puts longer paths before shorter ones
+//!   and names before globs; logins of one key in the order in which they were given.
+//! * If nothing matches a repository of Docker Hub, the key `index.docker.io` does.
+//!
+//! Two things differ, and neither sends a login to another host: hosts are compared without
+//! regard to case, as references are normalised, and an IPv6 address needs no port to match.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+
+use super::docker_config::{self, Fields, Form, MAX_DOCUMENT, Notice, SecretError};
+use super::glob;
+use super::{Credential, Login};
+use crate::reference::{DOCKER_HUB, Repository};
+
+/// The key that Docker's tools write for Docker Hub, normalised.
+const DOCKER_HUB_KEY: &str = "index.docker.io";
+
+/// A longer key matches nothing: references are shorter.
+const MAX_KEY: usize = 1024;
+
+/// How many warnings are kept.
+const MAX_WARNINGS: usize = 20;
+
+/// The keys of a secret that hold a Docker configuration, in the order in which they are read.
+const DOCUMENTS: [(&str, Form); 3] = [
+    (".dockerconfigjson", Form::Config),
+    (".dockercfg", Form::Legacy),
+    ("config.json", Form::Config),
+];
+
+/// What kubelet puts into the map of secrets and no user did.
+const KUBELET_KEYS: &str = "csi.storage.k8s.io/";
+
+/// Logins by registry key, from sources in order. Its `Debug` shows no login.
+#[derive(Clone, Default)]
+pub struct Keyring {
+    sources: Vec<BTreeMap<String, Vec<Credential>>>,
+    warnings: Vec<String>,
+}
+
+impl Keyring {
+    /// The keyring of a secret's data, as kubelet passes it: without the secret's type, so the
+    /// keys decide. Read are `.dockerconfigjson`, `.dockercfg` and `config.json`, and the single
+    /// login of the keys `serverAddress`, `username`, `password`, `identityToken` and
+    /// `registryToken` in any case.
+    pub fn from_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<Self, SecretError> {
+        let mut keyring = Self::default();
+        let mut found = false;
+        for (key, form) in DOCUMENTS {
+            if let Some(bytes) = data.get(key) {
+                found = true;
+                keyring.add_document(bytes, &format!("secret key {key:?}"), form)?;
+            }
+        }
+        found |= keyring.add_single_login(data)?;
+        let mut others = data.keys().filter(|key| !key.starts_with(KUBELET_KEYS)).peekable();
+        if !found && others.peek().is_some() {
+            let others: Vec<_> = others.take(5).map(|key| format!("{key:?}")).collect();
+            keyring.warn(format!(
+                "the secret has no registry login: none of the keys .dockerconfigjson, \
+                 .dockercfg, config.json or username, but {}",
+                others.join(", ")
+            ));
+        }
+        Ok(keyring)
+    }
+
+    /// The keyring of a file like Docker's `config.json`. `origin` names it in messages:
+    /// `file "/var/lib/kubelet/config.json"`.
+    pub fn from_docker_config(bytes: &[u8], origin: &str) -> Result<Self, SecretError> {
+        let mut keyring = Self::default();
+        keyring.add_document(bytes, origin, Form::Config)?;
+        Ok(keyring)
+    }
+
+    /// Adds the next source, whose logins are tried after all that are there: a node's
+    /// configuration after a pod's secrets.
+    pub fn extend(&mut self, other: Self) {
+        self.sources.extend(other.sources);
+        for warning in other.warnings {
+            self.warn(warning);
+        }
+    }
+
+    /// Adds to the last source: another secret of the same pod. As in kubelet, the keys of all
+    /// its secrets are sorted together, and only equal keys are tried in the secrets' order.
+    pub fn merge(&mut self, other: Self) {
+        for (key, credentials) in other.sources.into_iter().flatten() {
+            self.last_source().entry(key).or_default().extend(credentials);
+        }
+        for warning in other.warnings {
+            self.warn(warning);
+        }
+    }
+
+    /// The logins to try for a repository, in order, each once. None: ask anonymously.
+    pub fn matching(&self, repository: &Repository) -> Vec<Credential> {
+        let mut seen = HashSet::new();
+        let mut credentials = Vec::new();
+        for source in &self.sources {
+            let mut matching: Vec<_> =
+                source.iter().rev().filter(|(key, _)| matches(key, repository)).collect();
+            if matching.is_empty() && repository.registry() == DOCKER_HUB {
+                matching.extend(source.get_key_value(DOCKER_HUB_KEY));
+            }
+            for credential in matching.into_iter().flat_map(|(_, credentials)| credentials) {
+                if seen.insert(&credential.login) {
+                    credentials.push(credential.clone());
+                }
+            }
+        }
+        credentials
+    }
+
+    /// The registry keys that have a login, for diagnosis: normalised, in trial order.
+    pub fn keys(&self) -> Vec<String> {
+        self.sources.iter().flat_map(|source| source.keys().rev().cloned()).collect()
+    }
+
+    /// What was ignored, and why, for people. Without secrets.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether it has no login at all.
+    pub fn is_empty(&self) -> bool {
+        self.sources.iter().all(BTreeMap::is_empty)
+    }
+
+    fn add_document(&mut self, bytes: &[u8], origin: &str, form: Form) -> Result<(), SecretError> {
+        let name = |key: &str| normalise(key).unwrap_or_else(|_| "?".into());
+        let (entries, notices) = docker_config::parse(bytes, origin, form, name)?;
+        for notice in notices {
+            self.warn(match notice {
+                Notice::NoAuths => format!("{origin} has no `auths`, so no login"),
+                Notice::Helpers => format!(
+                    "{origin} names a credential helper (credsStore or credHelpers); helpers are \
+                     programs of the machine it was written on and are never run here"
+                ),
+            });
+        }
+        for entry in entries {
+            self.add_entry(&entry.key, entry.logins, origin);
+        }
+        Ok(())
+    }
+
+    fn add_entry(&mut self, raw: &str, logins: Vec<Login>, origin: &str) {
+        let key = match normalise(raw) {
+            Ok(key) => key,
+            Err(problem) => {
+                // The key itself may hold a password; what of it is a host is not known.
+                self.warn(format!("{origin}: an entry is ignored: its key {problem}"));
+                return;
+            }
+        };
+        let origin = format!("{origin}, entry {key:?}");
+        if logins.is_empty() {
+            self.warn(format!("{origin} has no user name, password or token and is ignored"));
+            return;
+        }
+        let host = key.split('/').next().unwrap_or_default();
+        if host == "registry-1.docker.io" || (host == DOCKER_HUB_KEY && host.len() < key.len()) {
+            self.warn(format!(
+                "{origin} never matches, in kubelet neither; write https://index.docker.io/v1/"
+            ));
+        }
+        let credentials =
+            logins.into_iter().map(|login| Credential { origin: origin.clone(), login });
+        self.last_source().entry(key).or_default().extend(credentials);
+    }
+
+    /// The keys of the proposal for arbitrary image pull secrets, which are also those of
+    /// `kubernetes.io/basic-auth` plus an address.
+    fn add_single_login(&mut self, data: &BTreeMap<String, Vec<u8>>) -> Result<bool, SecretError> {
+        let mut fields = Fields::default();
+        let mut address = String::new();
+        let mut found = false;
+        for (key, value) in data {
+            let field = match key.to_ascii_lowercase().as_str() {
+                "serveraddress" => &mut address,
+                "username" => &mut fields.username,
+                "password" => &mut fields.password,
+                "identitytoken" => &mut fields.identity_token,
+                "registrytoken" => &mut fields.registry_token,
+                _ => continue,
+            };
+            let origin = || format!("secret key {key:?}");
+            if value.len() > MAX_DOCUMENT {
+                return Err(SecretError::TooLarge { origin: origin(), size: value.len() });
+            }
+            let text = std::str::from_utf8(value)
+                .map_err(|_| SecretError::Type { origin: origin(), expected: "UTF-8 text" })?;
+            // A secret made from files has the editor's line end.
+            text.trim_end_matches(['\r', '\n']).clone_into(field);
+            found = true;
+        }
+        if !found {
+            return Ok(false);
+        }
+        if address.is_empty() {
+            self.warn(
+                "the secret has no `serverAddress`, so its login belongs to no registry and is \
+                 not sent to any"
+                    .into(),
+            );
+            return Ok(true);
+        }
+        // As in the runtimes: the address names a host; a path in it is that of an API.
+        let host = normalise(&address).map(|key| match key.split_once('/') {
+            Some((host, _)) => host.to_owned(),
+            None => key,
+        });
+        self.add_entry(&host.unwrap_or_default(), fields.logins(), "secret key \"serverAddress\"");
+        Ok(true)
+    }
+
+    fn last_source(&mut self) -> &mut BTreeMap<String, Vec<Credential>> {
+        if self.sources.is_empty() {
+            self.sources.push(BTreeMap::new());
+        }
+        let last = self.sources.len() - 1;
+        &mut self.sources[last]
+    }
+
+    fn warn(&mut self, warning: String) {
+        if self.warnings.len() < MAX_WARNINGS && !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keyring").field("keys", &self.keys()).finish_non_exhaustive()
+    }
+}
+
+/// A key as it is matched: `host[:port][/path]`, or what is wrong with it. What a URL may hold
+/// beside (user and password, query, fragment) is gone, so that the result may be shown.
+fn normalise(raw: &str) -> Result<String, &'static str> {
+    if raw.len() > MAX_KEY {
+        return Err("is longer than 1024 bytes");
+    }
+    let rest = raw.strip_prefix("https://").or_else(|| raw.strip_prefix("http://")).unwrap_or(raw);
+    let (authority, path) = match rest.find(['/', '#']) {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    if path.contains('@') {
+        // A password with a slash in it; no repository has an @.
+        return Err("has an @ after its host");
+    }
+    // Go's URL parser would start the query at a `?` of the host too; Kubernetes documents it as
+    // a wildcard there, and no host could be meant otherwise.
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
+    if host.is_empty() {
+        return Err("names no host");
+    }
+    if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err("has white space or control characters");
+    }
+    let (name, port) = split_port(&host);
+    if port.bytes().any(|b| !b.is_ascii_digit()) || name.contains(':') && !is_ipv6(name) {
+        return Err("has a port that is not a number");
+    }
+    if !is_ipv6(name) && !name.split('.').all(glob::is_valid) {
+        return Err("has a malformed wildcard");
+    }
+    let path = match path.get(..4) {
+        Some("/v1/" | "/v2/") => &path[3..],
+        _ => path,
+    };
+    Ok(match path {
+        "/" => host,
+        path => host + path,
+    })
+}
+
+fn matches(key: &str, repository: &Repository) -> bool {
+    let (host, path) = match key.find('/') {
+        Some(at) => key.split_at(at),
+        None => (key, ""),
+    };
+    let path_matches = match path.strip_prefix('/') {
+        Some(path) => repository.path().starts_with(path),
+        None => true,
+    };
+    let (name, port) = split_port(host);
+    let (target, target_port) = split_port(repository.registry());
+    path_matches && port == target_port && host_matches(name, target)
+}
+
+fn host_matches(pattern: &str, host: &str) -> bool {
+    if is_ipv6(pattern) || is_ipv6(host) {
+        return pattern == host;
+    }
+    let (patterns, labels) = (pattern.split('.'), host.split('.'));
+    patterns.clone().count() == labels.clone().count()
+        && patterns.zip(labels).all(|(pattern, label)| glob::matches(pattern, label))
+}
+
+/// Host and port of `host[:port]`; the port is empty if there is none. An IPv6 address loses its
+/// brackets, which are no wildcard.
+fn split_port(host: &str) -> (&str, &str) {
+    if let Some((address, rest)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']'))
+        && is_ipv6(address)
+        && (rest.is_empty() || rest.starts_with(':'))
+    {
+        return (address, rest.trim_start_matches(':'));
+    }
+    host.rsplit_once(':').unwrap_or((host, ""))
+}
+
+fn is_ipv6(host: &str) -> bool {
+    host.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,404 @@
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::credentials::Salt;
+use crate::reference::Reference;
+
+fn repository(reference: &str) -> Repository {
+    reference.parse::<Reference>().unwrap().repository().clone()
+}
+
+fn secret(key: &str, value: &Value) -> BTreeMap<String, Vec<u8>> {
+    BTreeMap::from([(key.to_owned(), value.to_string().into_bytes())])
+}
+
+fn auths(auths: Value) -> Keyring {
+    Keyring::from_secret(&secret(".dockerconfigjson", &json!({ "auths": auths }))).unwrap()
+}
+
+/// A keyring with one login per key, whose user name is the key.
+fn keyring(keys: &[&str]) -> Keyring {
+    let entries =
+        keys.iter().map(|key| ((*key).to_owned(), json!({ "username": key, "password": "pw" })));
+    auths(Value::Object(entries.collect()))
+}
+
+fn show(login: &Login) -> String {
+    match login {
+        Login::Basic { username, password } => format!("{username}:{password}"),
+        Login::Identity(token) => format!("identity {token}"),
+        Login::Bearer(token) => format!("bearer {token}"),
+    }
+}
+
+fn tried(keyring: &Keyring, reference: &str) -> Vec<String> {
+    keyring.matching(&repository(reference)).iter().map(|c| show(&c.login)).collect()
+}
+
+#[test]
+fn one_key_matches_as_in_kubelet() {
+    for (key, reference, expected) in [
+        // Whole hosts, in all spellings.
+        ("ghcr.io", "ghcr.io/acme/skill", true),
+        ("https://ghcr.io", "ghcr.io/acme/skill", true),
+        ("http://ghcr.io", "ghcr.io/acme/skill", true),
+        ("https://ghcr.io/", "ghcr.io/acme/skill", true),
+        ("https://ghcr.io/v1/", "ghcr.io/acme/skill", true),
+        ("https://ghcr.io/v2/", "ghcr.io/acme/skill", true),
+        ("ghcr.io/v2/acme", "ghcr.io/acme/skill", true),
+        ("ghcr.io/v2", "ghcr.io/acme/skill", false),
+        ("GHCR.io", "ghcr.io/acme/skill", true),
+        ("https://user:pw@ghcr.io/?q#f", "ghcr.io/acme/skill", true),
+        ("HTTPS://ghcr.io", "ghcr.io/acme/skill", false),
+        // Look-alike hosts: warm-metal's substring match sends to these.
+        ("registry.io", "my-registry.io/acme/skill", false),
+        ("registry.io", "my-registry.io.evil.com/acme/skill", false),
+        ("registry.io", "registry.io.evil.com/acme/skill", false),
+        ("registry.io", "evil.com/registry.io/skill", false),
+        ("my-registry.io", "registry.io/acme/skill", false),
+        ("ghcr.io", "xghcr.io/acme/skill", false),
+        ("ghcr.io.", "ghcr.io/acme/skill", false),
+        ("io", "ghcr.io/acme/skill", false),
+        // Paths: a prefix as text.
+        ("harbor.corp/team-a", "harbor.corp/team-a/skill", true),
+        ("harbor.corp/team-a", "harbor.corp/team-b/skill", false),
+        ("harbor.corp/team-a", "harbor.corp/skill", false),
+        ("reg.io/foo", "reg.io/foobar", true),
+        ("reg.io/foo/", "reg.io/foobar", false),
+        ("reg.io/foo/", "reg.io/foo/bar", true),
+        ("reg.io/foo/bar", "reg.io/foo", false),
+        ("reg.io/*", "reg.io/foo", false),
+        ("reg.io//foo", "reg.io/foo", false),
+        // Ports.
+        ("reg.io:5000", "reg.io:5000/x", true),
+        ("reg.io", "reg.io:5000/x", false),
+        ("reg.io:5000", "reg.io/x", false),
+        ("reg.io:500", "reg.io:5000/x", false),
+        ("reg.io:443", "reg.io/x", false),
+        ("reg.io:*", "reg.io:5000/x", false),
+        ("reg.io:", "reg.io/x", true),
+        ("localhost:5000", "localhost:5000/x", true),
+        ("127.0.0.1:5000", "127.0.0.1:5000/x", true),
+        ("[::1]:5000", "[::1]:5000/x", true),
+        ("[::1]", "[::1]/x", true),
+        ("[::1]", "[::2]/x", false),
+        ("[::1]", "[::1]:5000/x", false),
+        // Globs, label by label.
+        ("*.example.com", "reg.example.com/x", true),
+        ("*.example.com", "example.com/x", false),
+        ("*.example.com", "a.b.example.com/x", false),
+        ("*.*.example.com", "a.b.example.com/x", true),
+        ("*.example.com", "reg.example.com.evil.io/x", false),
+        ("*.example.com", "reg-example.com/x", false),
+        ("*.example.com:5000", "reg.example.com:5000/x", true),
+        ("*.example.com/team", "reg.example.com/team/x", true),
+        ("*.example.com/team", "reg.example.com/other/x", false),
+        ("k8s.*", "k8s.io/x", true),
+        ("app*.k8s.io", "app1.k8s.io/x", true),
+        ("app*.k8s.io", "web1.k8s.io/x", false),
+        ("reg?.io", "reg1.io/x", true),
+        ("reg?.io", "reg12.io/x", false),
+        ("reg[0-4].io", "reg3.io/x", true),
+        ("reg[0-4].io", "reg5.io/x", false),
+        ("reg[^0-4].io", "reg5.io/x", true),
+        ("*", "ghcr.io/x", false),
+        ("*.*", "ghcr.io/x", true),
+        // Docker Hub.
+        ("https://index.docker.io/v1/", "nginx", true),
+        ("index.docker.io", "nginx", true),
+        ("docker.io", "nginx", true),
+        ("docker.io/library", "nginx", true),
+        ("docker.io/acme", "nginx", false),
+        ("docker.io/acme", "acme/skill", true),
+        ("registry-1.docker.io", "nginx", false),
+        ("index.docker.io/v1", "nginx", false),
+        ("*.docker.io", "nginx", false),
+        ("hub.docker.com", "nginx", false),
+        ("docker.io", "evil.com/docker.io/x", false),
+        ("index.docker.io", "ghcr.io/nginx", false),
+        // No keys at all.
+        ("", "nginx", false),
+        ("https://", "nginx", false),
+        ("reg io", "nginx", false),
+        ("reg.io:port", "reg.io/x", false),
+        ("https://user:12/3@ghcr.io", "ghcr.io/x", false),
+    ] {
+        assert_eq!(!tried(&keyring(&[key]), reference).is_empty(), expected, "{key} {reference}");
+    }
+}
+
+#[test]
+fn several_keys_are_tried_in_kubelets_order() {
+    let all: &[(&[&str], &str, &[&str])] = &[
+        (&["quay.io", "quay.io/org"], "quay.io/org/x", &["quay.io/org", "quay.io"]),
+        (&["quay.io", "quay.io/org"], "quay.io/other/x", &["quay.io"]),
+        (
+            &["*.io", "quay.io", "quay.io/org/x", "quay.io/org"],
+            "quay.io/org/x",
+            &["quay.io/org/x", "quay.io/org", "quay.io", "*.io"],
+        ),
+        // Both, as kubelet: docker.io matches, so the fallback is not asked.
+        (&["docker.io", "https://index.docker.io/v1/"], "nginx", &["docker.io"]),
+        (
+            &["docker.io/acme", "https://index.docker.io/v1/"],
+            "nginx",
+            &["https://index.docker.io/v1/"],
+        ),
+        // One key in two spellings: both logins.
+        (&["https://ghcr.io", "ghcr.io"], "ghcr.io/x", &["ghcr.io", "https://ghcr.io"]),
+    ];
+    for (keys, reference, expected) in all {
+        let expected: Vec<_> = expected.iter().map(|key| format!("{key}:pw")).collect();
+        assert_eq!(tried(&keyring(keys), reference), expected, "{keys:?} {reference}");
+    }
+}
+
+/// formats.md S01–S08.
+#[test]
+fn the_fields_secrets() {
+    let login = |user: &str| json!({ "username": user, "password": "pw" });
+    // S01: two secrets, one host: both are tried, in the secrets' order.
+    let mut both = auths(json!({ "quay.io": login("first") }));
+    both.merge(auths(json!({ "quay.io": login("second"), "quay.io/org": login("third") })));
+    assert_eq!(tried(&both, "quay.io/x/y"), ["first:pw", "second:pw"]);
+    // S02: path-scoped keys, sorted across the secrets of one source …
+    assert_eq!(tried(&both, "quay.io/org/y"), ["third:pw", "first:pw", "second:pw"]);
+    // … and after them those of the next source, however precise; no login twice.
+    let mut sources = auths(json!({ "quay.io": login("first") }));
+    sources.extend(auths(json!({ "quay.io": login("first"), "quay.io/org": login("third") })));
+    assert_eq!(tried(&sources, "quay.io/org/y"), ["first:pw", "third:pw"]);
+    assert_eq!(sources.keys(), ["quay.io", "quay.io/org", "quay.io"]);
+    // The fallback is each source's own.
+    let mut hub = auths(json!({ "docker.io": login("first") }));
+    hub.extend(auths(json!({ "https://index.docker.io/v1/": login("second") })));
+    assert_eq!(tried(&hub, "nginx"), ["first:pw", "second:pw"]);
+    // S03, S04: Docker Hub's usual key; a glob.
+    assert_eq!(
+        tried(&auths(json!({ "https://index.docker.io/v1/": login("u") })), "nginx"),
+        ["u:pw"]
+    );
+    assert_eq!(tried(&auths(json!({ "*.example.com": login("u") })), "r.example.com/x"), ["u:pw"]);
+    // S05: .dockercfg is the bare map.
+    let legacy = Keyring::from_secret(&secret(".dockercfg", &json!({ "ghcr.io": login("u") })));
+    assert_eq!(tried(&legacy.unwrap(), "ghcr.io/x"), ["u:pw"]);
+    // S06: no auths: a warning, no error.
+    for value in [json!({}), json!({ "auths": null }), json!(null), json!({ "HttpHeaders": {} })] {
+        let keyring = Keyring::from_secret(&secret(".dockerconfigjson", &value)).unwrap();
+        assert!(keyring.is_empty());
+        let expected = "secret key \".dockerconfigjson\" has no `auths`, so no login";
+        assert_eq!(keyring.warnings(), [expected], "{value}");
+    }
+    // S08: helpers only: ignored, never run.
+    let helpers =
+        json!({ "auths": { "ghcr.io": {} }, "credsStore": "evil", "credHelpers": { "x": "y" } });
+    let keyring = Keyring::from_secret(&secret("config.json", &helpers)).unwrap();
+    assert!(keyring.is_empty());
+    assert_eq!(keyring.warnings().len(), 2);
+    assert!(keyring.warnings()[0].contains("are never run here"));
+    assert!(keyring.warnings()[1].contains("entry \"ghcr.io\" has no user name"));
+}
+
+#[test]
+fn every_spelling_of_a_login() {
+    let padded = STANDARD.encode("user:pass:word");
+    assert!(padded.ends_with('='));
+    let unpadded = STANDARD_NO_PAD.encode("user:pass:word");
+    let broken_lines = format!("{}\n{}\r\n", &padded[..4], &padded[4..]);
+    for (entry, expected) in [
+        (json!({ "auth": padded }), vec!["user:pass:word"]),
+        (json!({ "auth": unpadded }), vec!["user:pass:word"]),
+        (json!({ "auth": broken_lines }), vec!["user:pass:word"]),
+        (json!({ "auth": padded, "username": "x", "password": "y" }), vec!["user:pass:word"]),
+        (json!({ "auth": "", "username": "x", "password": "y" }), vec!["x:y"]),
+        (json!({ "auth": null, "username": "x", "password": "y", "email": 1 }), vec!["x:y"]),
+        (json!({ "Username": "x", "PASSWORD": "y" }), vec!["x:y"]),
+        (json!({ "username": "x" }), vec!["x:"]),
+        (json!({ "identitytoken": "t" }), vec!["identity t"]),
+        (json!({ "registrytoken": "t" }), vec!["bearer t"]),
+        // ACR's placeholder user is no login.
+        (json!({ "auth": STANDARD.encode("0000:"), "identitytoken": "t" }), vec!["identity t"]),
+        (
+            json!({ "auth": padded, "identitytoken": "i", "registrytoken": "r" }),
+            vec!["user:pass:word", "identity i", "bearer r"],
+        ),
+        (json!({}), vec![]),
+        (json!(null), vec![]),
+        (json!({ "username": "", "password": "" }), vec![]),
+    ] {
+        let keyring = auths(json!({ "ghcr.io": entry }));
+        assert_eq!(tried(&keyring, "ghcr.io/x"), expected, "{entry}");
+    }
+}
+
+#[test]
+fn a_single_login_belongs_to_its_address() {
+    let data = |pairs: &[(&str, &str)]| -> BTreeMap<String, Vec<u8>> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect()
+    };
+    let keyring = |pairs: &[(&str, &str)]| Keyring::from_secret(&data(pairs)).unwrap();
+    let full = keyring(&[
+        ("serverAddress", "https://reg.example.com/auth/v3\n"),
+        ("Username", "u"),
+        ("PASSWORD", "p\n"),
+        ("csi.storage.k8s.io/serviceAccount.tokens", "{}"),
+    ]);
+    assert_eq!(tried(&full, "reg.example.com/x"), ["u:p"]);
+    assert_eq!(tried(&full, "evil.com/x"), [""; 0]);
+    assert!(full.warnings().is_empty());
+    let origin = full.matching(&repository("reg.example.com/x"))[0].to_string();
+    assert_eq!(origin, "secret key \"serverAddress\", entry \"reg.example.com\"");
+    let token =
+        keyring(&[("serverAddress", "https://index.docker.io/v1/"), ("identityToken", "t")]);
+    assert_eq!(tried(&token, "nginx"), ["identity t"]);
+
+    let no_address = keyring(&[("username", "u"), ("password", "p")]);
+    assert!(no_address.is_empty());
+    assert!(no_address.warnings()[0].contains("no `serverAddress`"));
+    let other = keyring(&[("tls.crt", "x")]);
+    assert!(other.warnings()[0].ends_with("but \"tls.crt\""), "{:?}", other.warnings());
+    // Only kubelet's tokens: nobody wrote a secret, nothing to warn of.
+    let tokens = keyring(&[("csi.storage.k8s.io/serviceAccount.tokens", "{}")]);
+    assert!(tokens.is_empty() && tokens.warnings().is_empty());
+}
+
+#[test]
+fn kubelets_traps_are_told() {
+    for key in ["registry-1.docker.io", "https://index.docker.io/v1"] {
+        let keyring = keyring(&[key]);
+        assert!(keyring.warnings()[0].contains("write https://index.docker.io/v1/"), "{key}");
+    }
+    let many: Vec<String> = (0..500).map(|n| format!("bad key {n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(keyring(&many).warnings().len() <= MAX_WARNINGS);
+    assert!(keyring(&[&"a".repeat(MAX_KEY + 1), "reg[.io", "reg[].io", "reg.\\"]).is_empty());
+}
+
+#[test]
+fn mistakes_are_located() {
+    let bad = |value: &[u8]| {
+        Keyring::from_secret(&BTreeMap::from([(".dockerconfigjson".to_owned(), value.to_vec())]))
+            .unwrap_err()
+            .to_string()
+    };
+    let entry = |entry: Value| bad(json!({ "auths": { "ghcr.io": entry } }).to_string().as_bytes());
+    let key = "secret key \".dockerconfigjson\"";
+    for (message, expected) in [
+        (bad(b"{\n \"auths\": hunter2}"), format!("{key} is not valid JSON: line 2, column 11")),
+        (bad(b"[]"), format!("{key} is not a JSON object")),
+        (bad(b"{\"auths\": []}"), format!("{key}, `auths` is not a JSON object")),
+        (bad(&vec![b' '; MAX_DOCUMENT + 1]), format!("{key} has 1048577 bytes, more than 1048576")),
+        (entry(json!("x")), format!("{key}, entry \"ghcr.io\" is not a JSON object")),
+        (
+            entry(json!({ "password": 1 })),
+            format!("{key}, entry \"ghcr.io\", `password` is not a string"),
+        ),
+        (
+            entry(json!({ "auth": "YT$i" })),
+            format!(
+                "{key}, entry \"ghcr.io\": `auth` is not the base64 of user:password: byte 2 is \
+                 not base64"
+            ),
+        ),
+        (
+            entry(json!({ "auth": STANDARD.encode("nocolon") })),
+            format!(
+                "{key}, entry \"ghcr.io\": `auth` is not the base64 of user:password: what it \
+                 encodes has no colon"
+            ),
+        ),
+    ] {
+        assert_eq!(message, expected);
+    }
+    assert!(
+        Keyring::from_docker_config(b"{", "file \"/x\"")
+            .unwrap_err()
+            .to_string()
+            .starts_with("file \"/x\"")
+    );
+    assert!(Keyring::from_docker_config(b"", "file \"/x\"").unwrap().is_empty());
+    assert!(bad("[".repeat(100_000).as_bytes()).contains("is not valid JSON"));
+}
+
+#[test]
+fn nothing_shows_a_secret() {
+    const CANARY: &str = "hunter2";
+    let encoded = STANDARD.encode(format!("{CANARY}:{CANARY}"));
+    let mut shown = String::new();
+    let mut show = |text: String| shown += &format!("{text}\n");
+    let entry = json!({ "auth": encoded, "identitytoken": CANARY, "registrytoken": CANARY });
+    let keyring = auths(json!({
+        "ghcr.io": entry,
+        format!("https://{CANARY}:{CANARY}@quay.io/?{CANARY}#{CANARY}"): entry,
+        format!("https://u:12/{CANARY}@quay.io"): entry,
+        format!("u:{CANARY} x@quay.io"): entry,
+    }));
+    show(format!("{keyring:?} {:?} {:?}", keyring.keys(), keyring.warnings()));
+    for reference in ["ghcr.io/x", "quay.io/x"] {
+        for credential in keyring.matching(&repository(reference)) {
+            let identity = credential.identity(&Salt::new(&[7; 32]));
+            show(format!("{credential:?} {credential} {:?} {identity:?}", credential.login));
+        }
+    }
+    for bad in [
+        format!("{{\"auths\": {{\"ghcr.io\": {{\"auth\": {CANARY}}}}}}}"),
+        format!("{{\"auths\": \"{CANARY}\"}}"),
+        format!("{{\"auths\": {{\"ghcr.io\": \"{CANARY}\"}}}}"),
+        format!("{{\"auths\": {{\"ghcr.io\": {{\"password\": [\"{CANARY}\"]}}}}}}"),
+        format!("{{\"auths\": {{\"ghcr.io\": {{\"auth\": \"{CANARY}\"}}}}}}"),
+        format!("{{\"auths\": {{\"ghcr.io\": {{\"auth\": \"!{CANARY}\"}}}}}}"),
+        format!("{{\"auths\": {{\"a:{CANARY}@b c\": \"{CANARY}\"}}}}"),
+    ] {
+        let error = Keyring::from_docker_config(bad.as_bytes(), "file").unwrap_err();
+        show(format!("{error:?} {error}"));
+    }
+    assert!(!shown.contains(CANARY) && !shown.contains(&encoded), "{shown}");
+    assert_eq!(shown.lines().count(), 1 + 6 + 7);
+}
+
+proptest! {
+    #[test]
+    fn parsing_never_panics(text in "[{}\\[\\]\":,a-z0-9 ]{0,60}", key in "\\PC{0,20}") {
+        drop(Keyring::from_docker_config(text.as_bytes(), "x"));
+        let entry = json!({ "auths": { key: { "auth": text } } });
+        drop(Keyring::from_docker_config(entry.to_string().as_bytes(), "x"));
+    }
+
+    /// Any key against a host: never a panic, and a match only if label by label it is one.
+    #[test]
+    fn a_login_stays_with_its_host(
+        key in "(https?://)?[a-c*?\\[\\]^.:@#-]{0,8}(:[0-9]{0,3})?(/[a-c/]{0,4})?",
+        host in "[a-c]{1,3}\\.[a-c]{1,3}(\\.[a-c])?(:[1-9][0-9]?)?",
+        path in "[a-c]{1,3}(/[a-c]{1,3})?",
+    ) {
+        let keyring = keyring(&[&key]);
+        let repository = repository(&format!("{host}/{path}"));
+        for credential in keyring.matching(&repository) {
+            let held = keyring.keys()[0].clone();
+            prop_assert!(credential.origin.contains(&held));
+            let (name, port) = split_port(held.split('/').next().unwrap());
+            let (target, target_port) = split_port(&host);
+            prop_assert_eq!(port, target_port);
+            let (labels, targets): (Vec<_>, Vec<_>) =
+                (name.split('.').collect(), target.split('.').collect());
+            prop_assert_eq!(labels.len(), targets.len());
+            for (label, target) in labels.iter().zip(targets) {
+                prop_assert!(glob::matches(label, target), "{} {}", label, target);
+            }
+        }
+    }
+
+    /// A key without wildcards matches its own host and no other.
+    #[test]
+    fn a_plain_key_is_one_host(
+        key in "[a-c]{1,2}\\.[a-c]{1,2}(:[1-9])?",
+        host in "[a-c]{1,2}\\.[a-c]{1,2}(:[1-9])?",
+    ) {
+        let matched = !keyring(&[&key]).matching(&repository(&format!("{host}/x"))).is_empty();
+        prop_assert_eq!(matched, key == host);
+    }
+}
