@@ -5,3 +5,4 @@ pub mod artifact;
 pub mod credentials;
 pub mod mount;
 pub mod reference;
+pub mod store;

@@ -1,0 +1,205 @@
+//! Small files that are whole or absent: written beside their place and renamed into it. What
+//! cannot be understood is put aside, so that one bad file never stops the driver.
+
+use std::fmt::Display;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::error::FileError;
+
+/// Temporary files start so; no name that the store makes does.
+pub(super) const TEMPORARY: &str = ".tmp-";
+
+/// The largest file that is read, in bytes. The description of a tree of 10,000 skills with the
+/// longest allowed descriptions stays below it.
+const MAX_FILE: u64 = 64 << 20;
+
+/// How much survives a power cut. A crash of the driver alone loses nothing in either case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Left to the kernel: a file whose loss costs a request or a pull.
+    Cached,
+    /// The content is on disk before the name is.
+    Content,
+    /// The content and the name are on disk on return.
+    Full,
+}
+
+/// Seconds since 1970.
+pub(super) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// Writes `dir/name`, replacing what is there in one step.
+pub(super) fn write(
+    dir: &Path,
+    name: &str,
+    bytes: &[u8],
+    durability: Durability,
+) -> Result<(), FileError> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    let temporary = dir.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
+    let path = dir.join(name);
+    let written = write_file(&temporary, bytes, durability)
+        .and_then(|()| fs::rename(&temporary, &path))
+        .and_then(|()| match durability {
+            Durability::Full => File::open(dir)?.sync_all(),
+            Durability::Cached | Durability::Content => Ok(()),
+        });
+    written.map_err(|source| {
+        // Gone already if the rename was done; else the next open removes it.
+        drop(fs::remove_file(&temporary));
+        FileError::Write { path, source }
+    })
+}
+
+fn write_file(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
+    file.write_all(bytes)?;
+    match durability {
+        Durability::Cached => Ok(()),
+        Durability::Content | Durability::Full => file.sync_all(),
+    }
+}
+
+/// Writes `dir/name` as JSON.
+pub(super) fn write_json(
+    dir: &Path,
+    name: &str,
+    value: &impl Serialize,
+    durability: Durability,
+) -> Result<(), FileError> {
+    let mut bytes = serde_json::to_vec(value)
+        .map_err(|source| FileError::Encode { path: dir.join(name), source })?;
+    bytes.push(b'\n');
+    write(dir, name, &bytes, durability)
+}
+
+/// Removes a file; that it is gone already is success.
+pub(super) fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(FileError::Remove { path: path.into(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Reads a file that may be absent and gives its bytes to `parse`. What cannot be read or parsed
+/// is moved to the quarantine and counts as absent.
+pub(super) fn read<T>(
+    path: &Path,
+    quarantine: &Quarantine,
+    parse: impl FnOnce(Vec<u8>) -> Result<T, String>,
+) -> Result<Option<T>, FileError> {
+    match read_file(path) {
+        Ok(bytes) => match parse(bytes) {
+            Ok(value) => Ok(Some(value)),
+            Err(why) => {
+                quarantine.take(path, &why);
+                Ok(None)
+            }
+        },
+        Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+        // These tell of this process or this moment, not of the file: it may be good.
+        Err(source)
+            if matches!(
+                source.raw_os_error(),
+                Some(
+                    libc::EMFILE
+                        | libc::ENFILE
+                        | libc::ENOMEM
+                        | libc::EINTR
+                        | libc::EACCES
+                        | libc::EPERM
+                )
+            ) =>
+        {
+            Err(FileError::Read { path: path.into(), source })
+        }
+        Err(source) => {
+            quarantine.take(path, &source);
+            Ok(None)
+        }
+    }
+}
+
+/// [`read`] of a JSON document that `check` accepts.
+pub(super) fn read_json<T: DeserializeOwned>(
+    path: &Path,
+    quarantine: &Quarantine,
+    check: impl FnOnce(&T) -> bool,
+) -> Result<Option<T>, FileError> {
+    read(path, quarantine, |bytes| {
+        let value = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        match check(&value) {
+            true => Ok(value),
+            false => Err("its version or its name is not what it should be".into()),
+        }
+    })
+}
+
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    match bytes.len() as u64 > MAX_FILE {
+        true => Err(io::Error::other("larger than any file of the store")),
+        false => Ok(bytes),
+    }
+}
+
+/// Where unreadable files go, for a person to look at.
+#[derive(Debug)]
+pub(super) struct Quarantine {
+    dir: PathBuf,
+    next: AtomicU64,
+}
+
+impl Quarantine {
+    pub(super) fn new(dir: PathBuf) -> Self {
+        Self { dir, next: AtomicU64::new(0) }
+    }
+
+    /// Moves `path` away. Names sort by time.
+    pub(super) fn take(&self, path: &Path, why: &dyn Display) {
+        let name = path.file_name().unwrap_or_default();
+        let mut to = std::ffi::OsString::from(format!(
+            "{:012}-{:06}-",
+            now(),
+            self.next.fetch_add(1, Ordering::Relaxed)
+        ));
+        to.push(name);
+        let to = self.dir.join(to);
+        match fs::rename(path, &to) {
+            Ok(()) => tracing::warn!(
+                path = %path.display(), moved_to = %to.display(), reason = %why,
+                "put an unreadable file aside"
+            ),
+            Err(error) => tracing::warn!(
+                path = %path.display(), reason = %why, %error,
+                "an unreadable file could not be put aside; it is ignored"
+            ),
+        }
+    }
+}

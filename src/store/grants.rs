@@ -1,0 +1,94 @@
+//! Grants: who has read a repository at a digest.
+//!
+//! Content is shared by digest, permission is not. A grant that cannot be read is no grant: its
+//! loss costs one request to the registry.
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::{self, Durability};
+use super::error::FileError;
+use super::trees::Shared;
+use crate::credentials::Identity;
+use crate::reference::{Digest, Repository};
+
+const VERSION: u32 = 1;
+
+/// The most identities that one grant names; kubelet's records have the same limit.
+pub(super) const MAX_IDENTITIES: usize = 100;
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    repository: Repository,
+    digest: Digest,
+    /// It was read without a credential, so anybody may.
+    everyone: bool,
+    /// Keyed hashes of logins, oldest first.
+    identities: Vec<String>,
+}
+
+fn file_name(repository: &Repository, digest: &Digest) -> String {
+    format!("{}.json", Digest::sha256(format!("{repository}@{digest}").as_bytes()).hex())
+}
+
+fn load(
+    shared: &Shared,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<Option<Document>, FileError> {
+    let path = shared.layout.grants.join(file_name(repository, digest));
+    atomic::read_json(&path, &shared.quarantine, |document: &Document| {
+        document.version == VERSION
+            && document.repository == *repository
+            && document.digest == *digest
+    })
+}
+
+/// The caller holds the lock on grants: this reads, changes and writes.
+pub(super) fn add(
+    shared: &Shared,
+    repository: &Repository,
+    digest: &Digest,
+    identity: &Identity,
+) -> Result<(), FileError> {
+    let mut document = load(shared, repository, digest)?.unwrap_or_else(|| Document {
+        version: VERSION,
+        repository: repository.clone(),
+        digest: digest.clone(),
+        everyone: false,
+        identities: Vec::new(),
+    });
+    if document.everyone {
+        return Ok(());
+    }
+    match identity {
+        Identity::Anonymous => {
+            document.everyone = true;
+            document.identities.clear();
+        }
+        Identity::Login(hash) if document.identities.contains(hash) => return Ok(()),
+        Identity::Login(hash) => {
+            document.identities.push(hash.clone());
+            let excess = document.identities.len().saturating_sub(MAX_IDENTITIES);
+            document.identities.drain(..excess);
+        }
+    }
+    let name = file_name(repository, digest);
+    atomic::write_json(&shared.layout.grants, &name, &document, Durability::Cached)
+}
+
+pub(super) fn covers(
+    shared: &Shared,
+    repository: &Repository,
+    digest: &Digest,
+    identities: &[Identity],
+) -> Result<bool, FileError> {
+    let Some(document) = load(shared, repository, digest)? else {
+        return Ok(false);
+    };
+    Ok(document.everyone
+        || identities.iter().any(|identity| match identity {
+            Identity::Anonymous => false,
+            Identity::Login(hash) => document.identities.contains(hash),
+        }))
+}

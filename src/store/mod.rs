@@ -1,0 +1,247 @@
+//! The store: the only writer below the state directory.
+//!
+//! ```text
+//! <state>/format            the layout's version          <state>/lock    held while open
+//! <state>/trees/<key>/      0/<name>/… or root/…          <state>/salt    of credential hashes
+//! <state>/trees/<key>.json  what it is                    <state>/empty/  an overlay's lowest layer
+//! <state>/manifests/        bodies by digest              <state>/staging/     emptied at open
+//! <state>/references/       reference → digest            <state>/quarantine/  unreadable files
+//! <state>/grants/           repository@digest → who       <state>/volumes/     records
+//! ```
+//!
+//! Every visible change is a rename of something complete. A tree is a directory *and* its
+//! description; either alone was left by a crash and goes at the next open. Everything here
+//! blocks.
+
+mod atomic;
+mod durable;
+mod error;
+mod grants;
+mod layout;
+mod lock;
+mod manifests;
+mod records;
+mod references;
+mod remove;
+mod staging;
+mod trees;
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::credentials::{Identity, Salt};
+use crate::reference::{Digest, Reference, Repository};
+
+use atomic::Durability;
+use layout::Layout;
+use lock::Lock;
+use trees::Shared;
+
+pub use error::{CommitError, FileError, FlushError, OpenError, is_full};
+pub use records::{
+    MountIdentity, Pod, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
+};
+pub use references::ReferenceRecord;
+pub use remove::remove_tree;
+pub use staging::Staging;
+pub use trees::{Shape, SkillInfo, StoredTree, TreeInfo};
+
+const SALT_FILE: &str = "salt";
+
+/// How many unreadable files are kept for people to look at.
+const MAX_QUARANTINE: usize = 100;
+
+/// An open state directory. No other process has it open.
+#[derive(Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+    salt: Salt,
+    next_staging: AtomicU64,
+    /// Grants are read, changed and written.
+    grants: Mutex<()>,
+}
+
+impl Store {
+    /// Opens the state directory `root`, making it if it is not there, and removes what a crash
+    /// or a power cut left unfinished.
+    pub fn open(root: &Path) -> Result<Self, OpenError> {
+        Self::open_in_boot(root, durable::boot_id()?)
+    }
+
+    fn open_in_boot(root: &Path, boot_id: String) -> Result<Self, OpenError> {
+        let layout = Layout::new(root);
+        layout.claim()?;
+        let lock = Lock::take(layout.lock())?;
+        layout.prepare()?;
+        let shared = Shared::open(layout, boot_id, lock)?;
+        let salt = salt(&shared)?;
+        empty_staging(&shared)?;
+        prune_quarantine(&shared)?;
+        shared.load(&records::mounted_trees(&shared)?)?;
+        Ok(Self {
+            shared: Arc::new(shared),
+            salt,
+            next_staging: AtomicU64::new(0),
+            grants: Mutex::new(()),
+        })
+    }
+
+    /// The state directory.
+    pub fn root(&self) -> &Path {
+        &self.shared.layout.root
+    }
+
+    /// The directory that is always empty: an overlay needs two layers even for one skill.
+    pub fn empty(&self) -> &Path {
+        &self.shared.layout.empty
+    }
+
+    /// The kernel's name for this boot, as it goes into [`MountIdentity`].
+    pub fn boot_id(&self) -> &str {
+        &self.shared.boot_id
+    }
+
+    /// The node's salt for [`crate::credentials::Credential::identity`]; the same after a restart.
+    pub fn salt(&self) -> &Salt {
+        &self.salt
+    }
+
+    /// The tree of a content key, if it is here and whole. Needs no disk.
+    pub fn tree(&self, key: &str) -> Option<Arc<StoredTree>> {
+        self.shared.tree(key)
+    }
+
+    /// A new private directory to make a tree in.
+    pub fn stage(&self) -> io::Result<Staging> {
+        Staging::new(&self.shared, &self.next_staging)
+    }
+
+    /// Brings a tree to the disk, so that it need not be pulled again after a power cut. Slow:
+    /// to be called when no pod waits for it.
+    pub fn flush(&self, key: &str) -> Result<(), FlushError> {
+        durable::flush(&self.shared, key)
+    }
+
+    /// The keys of the trees that [`flush`](Self::flush) has work for, sorted.
+    pub fn unflushed(&self) -> Vec<String> {
+        self.shared.unflushed()
+    }
+
+    /// Keeps a manifest's or index's body, which the caller has verified.
+    pub fn put_manifest(&self, digest: &Digest, body: &[u8]) -> Result<(), FileError> {
+        manifests::put(&self.shared, digest, body)
+    }
+
+    /// A body that was kept, verified once more.
+    pub fn manifest(&self, digest: &Digest) -> Option<Vec<u8>> {
+        or_none(manifests::get(&self.shared, digest))
+    }
+
+    /// Remembers what a reference resolved to, now.
+    pub fn put_reference(&self, reference: &Reference, digest: &Digest) -> Result<(), FileError> {
+        references::put(&self.shared, reference, digest)
+    }
+
+    /// What a reference resolved to last.
+    pub fn reference(&self, reference: &Reference) -> Option<ReferenceRecord> {
+        or_none(references::get(&self.shared, reference))
+    }
+
+    /// Remembers that `identity` has read `repository` at `digest`. [`Identity::Anonymous`]
+    /// grants it to everybody. At most 100 identities are kept, the newest.
+    pub fn grant(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        identity: &Identity,
+    ) -> Result<(), FileError> {
+        let _guard = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        grants::add(&self.shared, repository, digest, identity)
+    }
+
+    /// Whether everybody, or one of `identities`, has read `repository` at `digest`. A grant
+    /// that cannot be read is none.
+    pub fn is_granted(
+        &self,
+        repository: &Repository,
+        digest: &Digest,
+        identities: &[Identity],
+    ) -> bool {
+        or_none(grants::covers(&self.shared, repository, digest, identities).map(Some))
+            .unwrap_or(false)
+    }
+
+    /// Writes a volume's record over the one that is there.
+    pub fn put_record(&self, record: &Record) -> Result<(), FileError> {
+        records::put(&self.shared, record)
+    }
+
+    /// A volume's record. One that makes no sense is put aside and counts as absent.
+    pub fn record(&self, volume_id: &str) -> Result<Option<Record>, FileError> {
+        records::get(&self.shared, volume_id)
+    }
+
+    /// Removes a volume's record; that there is none is success.
+    pub fn remove_record(&self, volume_id: &str) -> Result<(), FileError> {
+        records::remove(&self.shared, volume_id)
+    }
+
+    /// All records, in a stable order.
+    pub fn records(&self) -> Result<Vec<Record>, FileError> {
+        records::list(&self.shared)
+    }
+}
+
+/// For what only saves work: not being able to read it is as good as not having it.
+fn or_none<T>(result: Result<Option<T>, FileError>) -> Option<T> {
+    result.unwrap_or_else(|error| {
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        tracing::warn!(%error, cause, "treated as absent");
+        None
+    })
+}
+
+/// Reads the salt or draws a new one. A lost salt only makes grants worthless.
+fn salt(shared: &Shared) -> Result<Salt, OpenError> {
+    let root = &shared.layout.root;
+    let read = atomic::read(&root.join(SALT_FILE), &shared.quarantine, |bytes| {
+        <[u8; 32]>::try_from(bytes).map_err(|_| "it does not have 32 bytes".to_owned())
+    })?;
+    if let Some(bytes) = read {
+        return Ok(Salt::new(&bytes));
+    }
+    let mut bytes = [0; 32];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| OpenError::Random)?;
+    atomic::write(root, SALT_FILE, &bytes, Durability::Full)?;
+    Ok(Salt::new(&bytes))
+}
+
+/// What cannot be removed stays, and its number is not used again.
+fn empty_staging(shared: &Shared) -> Result<(), OpenError> {
+    for name in layout::list(&shared.layout.staging)? {
+        if let Err(error) = remove_tree(shared.staging_fd.as_fd(), &name) {
+            tracing::warn!(staging = ?name, %error, "cannot remove an old staging directory");
+        }
+    }
+    Ok(())
+}
+
+fn prune_quarantine(shared: &Shared) -> Result<(), OpenError> {
+    let path = &shared.layout.quarantine;
+    let names = layout::list(path)?;
+    let dir = std::fs::File::open(path)
+        .map_err(|source| OpenError::List { path: path.clone(), source })?;
+    for name in names.iter().take(names.len().saturating_sub(MAX_QUARANTINE)) {
+        if let Err(error) = remove_tree(dir.as_fd(), OsStr::new(name)) {
+            tracing::warn!(?name, %error, "cannot remove a file from the quarantine");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

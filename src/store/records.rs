@@ -1,0 +1,156 @@
+//! Records: what the driver remembers of each published volume.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::{self, Durability};
+use super::error::FileError;
+use super::trees::Shared;
+use crate::reference::{Digest, Reference};
+
+/// The version of records that this program writes, and the only one that it reads.
+pub const RECORD_VERSION: u32 = 1;
+
+/// What the driver remembers of a volume.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`RECORD_VERSION`].
+    pub version: u32,
+    /// The volume's id, as kubelet gave it.
+    pub volume_id: String,
+    /// Where it appears.
+    pub target: PathBuf,
+    /// How far publishing came.
+    pub state: RecordState,
+    /// What the volume shows, in the order of the attribute.
+    pub references: Vec<RecordedReference>,
+    /// The keys of the trees that it shows.
+    pub trees: Vec<String>,
+    /// How they are mounted.
+    pub seal: Seal,
+    /// What kubelet asked for. The mount is read-only in any case.
+    pub read_only: bool,
+    /// The mount that was made, once it was.
+    pub mount: Option<MountIdentity>,
+    /// Whose volume it is.
+    pub pod: Pod,
+    /// When it was published, in seconds since 1970.
+    pub published_at: u64,
+    /// What was odd, for people.
+    pub warnings: Vec<String>,
+}
+
+/// How far publishing came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordState {
+    /// Begun: there may be a mount.
+    Publishing,
+    /// Done: there is a mount.
+    Published,
+}
+
+/// A reference of a volume and what it resolved to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedReference {
+    /// The reference.
+    pub reference: Reference,
+    /// The manifest's or index's digest.
+    pub digest: Digest,
+}
+
+/// How trees are mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Seal {
+    /// An overlay without an upper directory: its superblock is read-only.
+    Overlay,
+    /// A read-only bind mount.
+    Bind,
+}
+
+/// Tells one mount from another, across reboots too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountIdentity {
+    /// The boot in which it was made.
+    pub boot_id: String,
+    /// `st_dev` of the mount's root.
+    pub dev: u64,
+    /// `st_ino` of the mount's root.
+    pub ino: u64,
+}
+
+/// The pod that a volume belongs to, as kubelet says (`podInfoOnMount`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pod {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its uid.
+    pub uid: String,
+    /// Its service account.
+    pub service_account: String,
+}
+
+/// A volume id is any text. One that could be a file's name is; any other is hashed, and so is
+/// one that looks like a hash, so that no two ids share a file.
+fn file_name(volume_id: &str) -> String {
+    let is_word = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let looks_hashed = volume_id.strip_prefix("sha256-").is_some_and(super::trees::is_key);
+    let is_plain = (1..=200).contains(&volume_id.len())
+        && volume_id.bytes().all(is_word)
+        && !volume_id.starts_with('.')
+        && !looks_hashed;
+    match is_plain {
+        true => format!("{volume_id}.json"),
+        false => format!("sha256-{}.json", Digest::sha256(volume_id.as_bytes()).hex()),
+    }
+}
+
+pub(super) fn put(shared: &Shared, record: &Record) -> Result<(), FileError> {
+    let name = file_name(&record.volume_id);
+    atomic::write_json(&shared.layout.records, &name, record, Durability::Content)
+}
+
+pub(super) fn get(shared: &Shared, volume_id: &str) -> Result<Option<Record>, FileError> {
+    let path = shared.layout.records.join(file_name(volume_id));
+    atomic::read_json(&path, &shared.quarantine, |record: &Record| {
+        record.version == RECORD_VERSION && record.volume_id == volume_id
+    })
+}
+
+pub(super) fn remove(shared: &Shared, volume_id: &str) -> Result<(), FileError> {
+    atomic::remove(&shared.layout.records.join(file_name(volume_id)))
+}
+
+/// All records, in the order of their file names.
+pub(super) fn list(shared: &Shared) -> Result<Vec<Record>, FileError> {
+    let dir = &shared.layout.records;
+    let failed = |source| FileError::Read { path: dir.clone(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        if !name.to_string_lossy().starts_with('.') {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let mut records = Vec::with_capacity(names.len());
+    for name in names {
+        records.extend(atomic::read_json(&dir.join(&name), &shared.quarantine, |r: &Record| {
+            r.version == RECORD_VERSION && name == *file_name(&r.volume_id)
+        })?);
+    }
+    Ok(records)
+}
+
+/// The trees that pods may have mounted in this boot.
+pub(super) fn mounted_trees(shared: &Shared) -> Result<BTreeSet<String>, FileError> {
+    let records = list(shared)?;
+    // A record without a mount may belong to one that was made just before a crash.
+    let is_current = |r: &Record| r.mount.as_ref().is_none_or(|m| m.boot_id == shared.boot_id);
+    Ok(records.into_iter().filter(is_current).flat_map(|record| record.trees).collect())
+}

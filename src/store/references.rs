@@ -1,0 +1,58 @@
+//! What references resolved to, last time.
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::{self, Durability, now};
+use super::error::FileError;
+use super::trees::Shared;
+use crate::reference::{Digest, Reference};
+
+const VERSION: u32 = 1;
+
+/// What a reference resolved to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReferenceRecord {
+    /// The digest.
+    pub digest: Digest,
+    /// When, in seconds since 1970.
+    pub resolved_at: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    reference: Reference,
+    digest: Digest,
+    resolved_at: u64,
+}
+
+fn file_name(reference: &Reference) -> String {
+    format!("{}.json", Digest::sha256(reference.to_string().as_bytes()).hex())
+}
+
+pub(super) fn put(
+    shared: &Shared,
+    reference: &Reference,
+    digest: &Digest,
+) -> Result<(), FileError> {
+    let document = Document {
+        version: VERSION,
+        reference: reference.clone(),
+        digest: digest.clone(),
+        resolved_at: now(),
+    };
+    let name = file_name(reference);
+    atomic::write_json(&shared.layout.references, &name, &document, Durability::Cached)
+}
+
+pub(super) fn get(
+    shared: &Shared,
+    reference: &Reference,
+) -> Result<Option<ReferenceRecord>, FileError> {
+    let path = shared.layout.references.join(file_name(reference));
+    // Compared as texts: `x` and `x:latest` are one reference.
+    let text = reference.to_string();
+    let is_ours = |d: &Document| d.version == VERSION && d.reference.to_string() == text;
+    let found = atomic::read_json(&path, &shared.quarantine, is_ours)?;
+    Ok(found.map(|d| ReferenceRecord { digest: d.digest, resolved_at: d.resolved_at }))
+}

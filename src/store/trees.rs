@@ -1,0 +1,264 @@
+//! Trees: immutable files under a content key, and the index of those that are whole.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use serde::{Deserialize, Serialize};
+
+use super::atomic::{self, Quarantine};
+use super::durable::Description;
+use super::error::OpenError;
+use super::layout::{self, Layout};
+use super::lock::Lock;
+use super::remove::remove_tree;
+use crate::reference::Digest;
+
+/// What a tree holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// One skill.
+    Single,
+    /// Several skills.
+    Collection,
+    /// The artifact as it is; no skill was looked for.
+    Raw,
+}
+
+/// One skill of a tree. Its position in [`TreeInfo::skills`] is its slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkillInfo {
+    /// The name, and the name of its directory.
+    pub name: String,
+    /// The description of its front matter.
+    pub description: Option<String>,
+    /// How many files it has.
+    pub files: u64,
+    /// The sum of their sizes in bytes.
+    pub bytes: u64,
+}
+
+/// What a tree is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TreeInfo {
+    /// The content key: 64 lower-case hexadecimal characters.
+    pub key: String,
+    /// The artifact format's stable name.
+    pub format: String,
+    /// What it holds.
+    pub shape: Shape,
+    /// The skills, in slot order; none in a raw tree.
+    pub skills: Vec<SkillInfo>,
+    /// The layers it was made of, lowest first.
+    pub layers: Vec<Digest>,
+    /// How many files it has.
+    pub files: u64,
+    /// The sum of their sizes in bytes.
+    pub bytes: u64,
+    /// How many inodes it takes.
+    pub inodes: u64,
+    /// What was odd about the artifact, for people.
+    pub warnings: Vec<String>,
+    /// When it was made, in seconds since 1970.
+    pub created_at: u64,
+}
+
+/// A tree of the store: whole, and never changed.
+#[derive(Debug)]
+pub struct StoredTree {
+    /// What it is.
+    pub info: TreeInfo,
+    path: PathBuf,
+    durable: AtomicBool,
+}
+
+impl StoredTree {
+    pub(super) fn new(info: TreeInfo, path: PathBuf, durable: bool) -> Self {
+        Self { info, path, durable: AtomicBool::new(durable) }
+    }
+
+    /// The directory whose entries are the skill's files, or a raw tree's. A slot that the tree
+    /// does not have gives a path that does not exist.
+    pub fn flat(&self, slot: usize) -> PathBuf {
+        match (self.info.shape, self.info.skills.get(slot)) {
+            (Shape::Raw, _) => self.path.join("root"),
+            (_, Some(skill)) => self.nested(slot).join(&skill.name),
+            (_, None) => self.nested(slot),
+        }
+    }
+
+    /// The directory whose only entry is the skill's directory. A raw tree has no slots.
+    pub fn nested(&self, slot: usize) -> PathBuf {
+        self.path.join(slot.to_string())
+    }
+
+    /// Whether it would survive a power cut ([`super::Store::flush`]).
+    pub fn is_durable(&self) -> bool {
+        self.durable.load(Ordering::Acquire)
+    }
+
+    pub(super) fn set_durable(&self) {
+        self.durable.store(true, Ordering::Release);
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// What the store shares with its stagings. Holds the lock, so that a staging that outlives the
+/// store still works in a directory that nobody else has opened.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) layout: Layout,
+    pub(super) boot_id: String,
+    pub(super) quarantine: Quarantine,
+    pub(super) trees_fd: OwnedFd,
+    pub(super) staging_fd: OwnedFd,
+    /// Held while a tree goes from staging into the index.
+    pub(super) commit: Mutex<()>,
+    index: RwLock<HashMap<String, Arc<StoredTree>>>,
+    _lock: Lock,
+}
+
+impl Shared {
+    pub(super) fn open(layout: Layout, boot_id: String, lock: Lock) -> Result<Self, OpenError> {
+        let directory = |path: &Path| {
+            fs::File::open(path)
+                .map(OwnedFd::from)
+                .map_err(|source| OpenError::Prepare { path: path.into(), source })
+        };
+        Ok(Self {
+            quarantine: Quarantine::new(layout.quarantine.clone()),
+            trees_fd: directory(&layout.trees)?,
+            staging_fd: directory(&layout.staging)?,
+            commit: Mutex::new(()),
+            index: RwLock::default(),
+            layout,
+            boot_id,
+            _lock: lock,
+        })
+    }
+
+    pub(super) fn tree(&self, key: &str) -> Option<Arc<StoredTree>> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    pub(super) fn insert(&self, tree: Arc<StoredTree>) {
+        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
+        index.insert(tree.info.key.clone(), tree);
+    }
+
+    /// The keys of the trees that a power cut would cost, sorted.
+    pub(super) fn unflushed(&self) -> Vec<String> {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        let mut keys: Vec<_> =
+            index.values().filter(|tree| !tree.is_durable()).map(|t| t.info.key.clone()).collect();
+        keys.sort();
+        keys
+    }
+
+    /// Fills the index at open, and removes what is not whole. `mounted` are the trees that pods
+    /// may have mounted since before this start: their files must stay even if they have lost
+    /// their description.
+    pub(super) fn load(&self, mounted: &BTreeSet<String>) -> Result<(), OpenError> {
+        let mut entries = Entries::default();
+        for name in layout::list(&self.layout.trees)? {
+            entries.add(&name, &self.layout.trees, &self.quarantine);
+        }
+        for key in entries.descriptions {
+            let path = self.layout.trees.join(format!("{key}.json"));
+            let is_ours = |found: &Description<TreeInfo>| found.is_known() && found.tree.key == key;
+            let Some(found) = atomic::read_json(&path, &self.quarantine, is_ours)? else {
+                continue;
+            };
+            let present = entries.directories.contains(&key);
+            if !present || !found.is_whole(&self.boot_id) {
+                tracing::info!(
+                    tree = key,
+                    reason = if present { "not flushed before the reboot" } else { "no directory" },
+                    "forgot a tree"
+                );
+                atomic::remove(&path)?;
+                continue;
+            }
+            entries.directories.remove(&key);
+            let durable = found.is_durable();
+            let directory = self.layout.trees.join(&key);
+            self.insert(Arc::new(StoredTree::new(found.tree, directory, durable)));
+        }
+        for key in entries.directories {
+            match mounted.contains(&key) {
+                true => self.put_aside(&key)?,
+                false => self.remove(&key),
+            }
+        }
+        for (name, key) in entries.orphans {
+            if !mounted.contains(&key) {
+                self.remove(&name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Frees the key of a tree that is still mounted. The rename leaves mounts as they are; the
+    /// files go at the first open that finds them unused.
+    fn put_aside(&self, key: &str) -> Result<(), OpenError> {
+        let from = self.layout.trees.join(key);
+        let taken = |number: &u32| {
+            fs::symlink_metadata(self.layout.trees.join(orphan(key, *number))).is_ok()
+        };
+        let number = (0..).find(|number| !taken(number)).unwrap_or(0);
+        tracing::warn!(tree = key, "a mounted tree has lost its description; put it aside");
+        fs::rename(&from, self.layout.trees.join(orphan(key, number)))
+            .map_err(|source| OpenError::Prepare { path: from, source })
+    }
+
+    /// What cannot be removed is not in the index either, and does no harm but take space.
+    fn remove(&self, name: &str) {
+        match remove_tree(self.trees_fd.as_fd(), OsStr::new(name)) {
+            Ok(()) => tracing::info!(name, "removed an unfinished or lost tree"),
+            Err(error) => tracing::warn!(name, %error, "cannot remove an unfinished tree"),
+        }
+    }
+}
+
+/// The entries of the directory of trees, by what their names say.
+#[derive(Default)]
+struct Entries {
+    descriptions: BTreeSet<String>,
+    directories: BTreeSet<String>,
+    /// Name and key.
+    orphans: BTreeMap<String, String>,
+}
+
+impl Entries {
+    fn add(&mut self, name: &OsStr, trees: &Path, quarantine: &Quarantine) {
+        let path = trees.join(name);
+        let is_dir = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.is_dir());
+        let name = name.to_string_lossy();
+        let (key, rest) = name.split_once('.').unwrap_or((&name, ""));
+        match (is_key(key), rest, is_dir) {
+            (true, "", true) => _ = self.directories.insert(key.into()),
+            (true, "json", false) => _ = self.descriptions.insert(key.into()),
+            (true, rest, true) if rest.starts_with("orphan.") => {
+                self.orphans.insert(name.clone().into_owned(), key.to_owned());
+            }
+            _ => quarantine.take(&path, &"no entry of this directory has such a name"),
+        }
+    }
+}
+
+fn orphan(key: &str, number: u32) -> String {
+    format!("{key}.orphan.{number}")
+}
+
+/// Whether a text is a content key, and so safe as a file name.
+pub(super) fn is_key(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
