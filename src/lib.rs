@@ -6,3 +6,4 @@ pub mod credentials;
 pub mod mount;
 pub mod reference;
 pub mod store;
+pub mod unpack;
