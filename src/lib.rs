@@ -5,5 +5,6 @@ pub mod artifact;
 pub mod credentials;
 pub mod mount;
 pub mod reference;
+pub mod registry;
 pub mod store;
 pub mod unpack;

@@ -1,0 +1,272 @@
+//! One caller's access to one repository: its authorization, kept fresh.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
+use oci_client::errors::OciDistributionError;
+use oci_client::secrets::RegistryAuth;
+use oci_client::token_cache::RegistryTokenType;
+use oci_client::{Client, Reference, RegistryOperation};
+use reqwest::{RequestBuilder, StatusCode};
+use tokio::sync::Mutex;
+
+use super::Shared;
+use super::answer::{Answer, Attempt, sanitise};
+use super::auth::{AuthError, Authenticator, Authorization, redact};
+use super::challenge::Challenge;
+use super::error::{Cause, RegistryError, Target};
+use super::host::Api;
+use super::http::Reply;
+use crate::credentials::{Credential, Identity, Salt};
+use crate::reference::Repository;
+
+/// Who reached a repository, and how: the token and the clients of one credential for one
+/// repository. Cheap to clone.
+#[derive(Clone)]
+pub struct Access(Arc<Inner>);
+
+struct Inner {
+    shared: Arc<Shared>,
+    repository: Repository,
+    api: Api,
+    credential: Option<Credential>,
+    grant: Mutex<Grant>,
+    /// The registry has accepted the authorization, so that a 401 means that it ran out.
+    proven: AtomicBool,
+}
+
+/// What the registry granted.
+pub(super) struct Grant {
+    challenge: Option<Challenge>,
+    authorization: Authorization,
+    /// Counts renewals, so that callers who fail at once renew once.
+    generation: u64,
+    /// Built for this authorization when the first blob is wanted.
+    blobs: Option<Client>,
+}
+
+impl Grant {
+    pub(super) fn new(challenge: Option<Challenge>, authorization: Authorization) -> Self {
+        Self { challenge, authorization, generation: 0, blobs: None }
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access")
+            .field("repository", &self.0.repository)
+            .field("credential", &self.0.credential)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        repository: Repository,
+        api: Api,
+        credential: Option<Credential>,
+        grant: Grant,
+    ) -> Self {
+        let (grant, proven) = (Mutex::new(grant), AtomicBool::new(false));
+        Self(Arc::new(Inner { shared, repository, api, credential, grant, proven }))
+    }
+
+    /// Who the caller is to the registry, under the node's salt.
+    pub fn identity(&self, salt: &Salt) -> Identity {
+        match &self.0.credential {
+            Some(credential) => credential.identity(salt),
+            None => Identity::Anonymous,
+        }
+    }
+
+    /// The credential that the registry accepted; nothing if the access is anonymous.
+    pub fn credential(&self) -> Option<&Credential> {
+        self.0.credential.as_ref()
+    }
+
+    /// The repository.
+    pub fn repository(&self) -> &Repository {
+        &self.0.repository
+    }
+
+    pub(super) fn api(&self) -> &Api {
+        &self.0.api
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0.shared
+    }
+
+    /// Notes that the registry accepted the authorization.
+    pub(super) fn prove(&self) {
+        self.0.proven.store(true, Ordering::Relaxed);
+    }
+
+    /// The error for an answer that turned this access down.
+    pub(super) fn refused(&self, target: &Arc<Target>, mut answer: Answer) -> RegistryError {
+        redact(&mut answer, self.credential().map(|credential| &credential.login));
+        let origin = self.credential().map(|credential| credential.origin.clone());
+        RegistryError::refused(target, vec![Attempt { origin, answer }])
+    }
+
+    /// One exchange with the registry. A token that ran out is renewed, once.
+    pub(super) async fn exchange(
+        &self,
+        target: &Arc<Target>,
+        limit: u64,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Option<Reply>, RegistryError> {
+        let transport = &self.0.shared.transport;
+        let (authorization, generation) = self.authorization(target).await?;
+        let proven = self.0.proven.load(Ordering::Relaxed);
+        let host = &self.0.api.host;
+        let reply =
+            transport.exchange(target, host, limit, || authorization.apply(request())).await?;
+        let reply = match reply {
+            Some(reply) if reply.status == StatusCode::UNAUTHORIZED && proven => {
+                if !self.renew(target, generation, reply.challenge()).await? {
+                    return Ok(Some(reply));
+                }
+                let (authorization, _) = self.authorization(target).await?;
+                transport.exchange(target, host, limit, || authorization.apply(request())).await?
+            }
+            other => other,
+        };
+        if reply.as_ref().is_some_and(|reply| reply.status.is_success()) {
+            self.prove();
+        }
+        Ok(reply)
+    }
+
+    /// The authorization and its generation, renewed if it is about to run out.
+    async fn authorization(
+        &self,
+        target: &Arc<Target>,
+    ) -> Result<(Authorization, u64), RegistryError> {
+        let mut grant = self.0.grant.lock().await;
+        if grant.authorization.is_stale() {
+            self.replace(target, &mut grant).await?;
+        }
+        Ok((grant.authorization.clone(), grant.generation))
+    }
+
+    /// Gets a new token in place of the one of `generation`. False if there is none to get.
+    pub(super) async fn renew(
+        &self,
+        target: &Arc<Target>,
+        generation: u64,
+        challenge: Option<Challenge>,
+    ) -> Result<bool, RegistryError> {
+        let mut grant = self.0.grant.lock().await;
+        if grant.generation != generation {
+            return Ok(true);
+        }
+        grant.challenge = challenge.or(grant.challenge.take());
+        let renewable = match &grant.authorization {
+            Authorization::Bearer { renew_at, .. } => renew_at.is_some(),
+            Authorization::None => true,
+            Authorization::Basic { .. } => false,
+        };
+        if !renewable || !matches!(grant.challenge, Some(Challenge::Bearer { .. })) {
+            return Ok(false);
+        }
+        self.replace(target, &mut grant).await?;
+        Ok(true)
+    }
+
+    async fn replace(&self, target: &Arc<Target>, grant: &mut Grant) -> Result<(), RegistryError> {
+        let shared = &self.0.shared;
+        let authenticator = Authenticator {
+            transport: &shared.transport,
+            api: &self.0.api,
+            target,
+            plain_http: &shared.config.plain_http,
+        };
+        let challenge = grant.challenge.as_ref();
+        match authenticator.authorize(challenge, self.credential()).await {
+            Ok(authorization) => {
+                grant.authorization = authorization;
+                grant.generation += 1;
+                grant.blobs = None;
+                Ok(())
+            }
+            Err(AuthError::Refused(answer)) => Err(self.refused(target, answer)),
+            Err(AuthError::Failed(error)) => Err(error),
+        }
+    }
+
+    /// The client for blobs, and the generation of the authorization that it presents.
+    pub(super) async fn blob_client(
+        &self,
+        target: &Arc<Target>,
+    ) -> Result<(Client, u64), RegistryError> {
+        let mut grant = self.0.grant.lock().await;
+        if grant.authorization.is_stale() {
+            self.replace(target, &mut grant).await?;
+        }
+        if let Some(client) = &grant.blobs {
+            return Ok((client.clone(), grant.generation));
+        }
+        let failed = |error: &(dyn std::error::Error + 'static)| RegistryError::Protocol {
+            target: target.clone(),
+            host: self.0.api.host.clone(),
+            problem: format!("cannot be reached: no HTTPS client ({})", Cause::of(error)),
+        };
+        // Reads the system's roots from disk.
+        let (shared, plain) = (self.0.shared.clone(), self.0.api.plain);
+        let built = tokio::task::spawn_blocking(move || build(&shared, plain)).await;
+        let client = built.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+        self.log_in(&client, &grant.authorization).await;
+        grant.blobs = Some(client.clone());
+        Ok((client, grant.generation))
+    }
+
+    /// Gives the client what it may present. It must never come to its own login, which knows no
+    /// limits and asks any realm. A stored bearer token is used without a request, whatever the
+    /// token looks like; the token cache would drop one whose claims it cannot read. Basic has
+    /// to stand in the token cache. Without stored authentication nothing is presented.
+    async fn log_in(&self, client: &Client, authorization: &Authorization) {
+        let host = &self.0.api.host;
+        match authorization {
+            Authorization::None => {}
+            Authorization::Bearer { token, .. } => {
+                client.store_auth_if_needed(host, &RegistryAuth::Bearer(token.clone())).await;
+            }
+            Authorization::Basic { username, password } => {
+                client.store_auth_if_needed(host, &RegistryAuth::Anonymous).await;
+                let login = RegistryTokenType::Basic(username.clone(), password.clone());
+                let reference = self.oci_reference();
+                client.tokens.insert(&reference, RegistryOperation::Pull, login).await;
+            }
+        }
+    }
+
+    /// The repository in `oci-client`'s terms. The tag plays no part in a blob's URL.
+    pub(super) fn oci_reference(&self) -> Reference {
+        let path = self.0.repository.path();
+        Reference::with_tag(self.0.api.host.clone(), path.into(), "latest".into())
+    }
+}
+
+fn build(shared: &Shared, plain: bool) -> Result<Client, OciDistributionError> {
+    let config = &shared.config;
+    let certificate =
+        |der: &Vec<u8>| Certificate { encoding: CertificateEncoding::Der, data: der.clone() };
+    Client::try_from(ClientConfig {
+        protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
+        extra_root_certificates: shared.cas.iter().map(certificate).collect(),
+        platform_resolver: None,
+        read_timeout: Some(config.read_timeout),
+        connect_timeout: Some(config.connect_timeout),
+        user_agent: config.user_agent,
+        ..ClientConfig::default()
+    })
+}
+
+/// The text of an `oci-client` error that has no better meaning here.
+pub(super) fn oci_problem(error: &OciDistributionError) -> String {
+    format!("cannot be understood: {}", sanitise(&error.to_string()))
+}

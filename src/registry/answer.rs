@@ -1,0 +1,150 @@
+//! What servers answer when they turn a request down, made fit to be shown.
+
+use std::fmt;
+
+use reqwest::StatusCode;
+
+/// The most characters that are shown of a text which a server wrote.
+const SHOWN: usize = 200;
+
+/// How a registry, or its token service, turned a request down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// An HTTP status.
+    Status {
+        /// The status code.
+        status: u16,
+        /// The token service's host, where it was not the registry itself that answered.
+        from: Option<String>,
+        /// What the server wrote, without control characters and at most 200 characters long.
+        message: Option<String>,
+    },
+    /// The credential cannot be presented to this registry; nothing was sent.
+    Unusable(&'static str),
+}
+
+impl Answer {
+    /// The status, if the server was asked at all.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            Self::Unusable(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable(why) => f.write_str(why),
+            Self::Status { status, from, message } => {
+                write!(f, "{}", status_text(*status))?;
+                if let Some(from) = from {
+                    write!(f, " from token service {from}")?;
+                }
+                match message {
+                    Some(message) => write!(f, ": {message}"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// One request for access, and how it was turned down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Where the credential comes from; nothing for an anonymous request.
+    pub origin: Option<String>,
+    /// The answer.
+    pub answer: Answer,
+}
+
+fn status_text(status: u16) -> String {
+    match StatusCode::from_u16(status) {
+        Ok(code) => code.canonical_reason().map(|reason| format!("{status} {reason}")),
+        Err(_) => None,
+    }
+    .unwrap_or_else(|| format!("HTTP status {status}"))
+}
+
+/// A server's text, fit for an event: no control characters, not too long.
+pub(super) fn sanitise(text: &str) -> String {
+    let mut clean = String::new();
+    // `\p{Cf}` is not in std; these are the ones that reorder or hide what follows them.
+    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control() || hidden(c)) {
+        if word.is_empty() {
+            continue;
+        }
+        if !clean.is_empty() {
+            clean.push(' ');
+        }
+        clean.push_str(word);
+    }
+    match clean.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &clean[..end]),
+        None => clean,
+    }
+}
+
+/// The message in an error's body: the distribution specification's envelope, OAuth2's, or
+/// Docker Hub's. Nothing else is shown: it would be HTML.
+pub(super) fn envelope(body: &[u8]) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    let text = |value: &serde_json::Value, names: &[&str]| {
+        names
+            .iter()
+            .filter_map(|name| value.get(name)?.as_str())
+            .map(sanitise)
+            .find(|text| !text.is_empty())
+    };
+    match value.get("errors").and_then(|errors| errors.get(0)) {
+        Some(error) => text(error, &["message", "code"]),
+        None => text(&value, &["error_description", "details", "message", "error"]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn messages_are_found() {
+        for (body, expected) in [
+            ("", None),
+            ("<html>", None),
+            ("[]", None),
+            (r#"{"errors":[]}"#, None),
+            (r#"{"errors":[{"code":"DENIED","message":"no"}]}"#, Some("no")),
+            (r#"{"errors":[{"code":"DENIED","message":""}]}"#, Some("DENIED")),
+            (r#"{"errors":[{"code":7}]}"#, None),
+            (
+                r#"{"details":"incorrect username or password"}"#,
+                Some("incorrect username or password"),
+            ),
+            (r#"{"error":"invalid_grant","error_description":"expired"}"#, Some("expired")),
+            (r#"{"error":"invalid_grant"}"#, Some("invalid_grant")),
+        ] {
+            assert_eq!(envelope(body.as_bytes()).as_deref(), expected, "{body}");
+        }
+    }
+
+    #[test]
+    fn texts_are_made_fit_to_be_shown() {
+        assert_eq!(sanitise(" a\n\tb\u{1b}[31mc\u{202e}d "), "a b [31mc d");
+        assert_eq!(sanitise(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
+        assert_eq!(sanitise(&"é".repeat(200)), "é".repeat(200));
+    }
+
+    proptest! {
+        #[test]
+        fn shown_texts_are_short_and_plain(text in any::<String>()) {
+            let shown = sanitise(&text);
+            prop_assert!(shown.chars().count() <= SHOWN + 1);
+            prop_assert!(!shown.chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,327 @@
+//! What can go wrong between a node and a registry, as texts that a pod's events can show.
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use reqwest::StatusCode;
+
+use super::answer::{Answer, Attempt, sanitise};
+use crate::reference::{DOCKER_HUB, Digest, Repository, Selector};
+
+/// What was asked of which repository.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The repository.
+    pub repository: Repository,
+    /// What was asked of it.
+    pub item: Item,
+}
+
+/// One thing that a repository holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A manifest or an index.
+    Manifest(Selector),
+    /// A blob.
+    Blob(Digest),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.item {
+            Item::Manifest(Selector::Tag(tag)) => write!(f, "{}:{tag}", self.repository),
+            Item::Manifest(Selector::Digest(digest)) => write!(f, "{}@{digest}", self.repository),
+            Item::Blob(digest) => write!(f, "{}: blob {digest}", self.repository),
+        }
+    }
+}
+
+/// The innermost cause of a failed connection, without the URL: after a redirect the URL can
+/// hold a signature, which is as good as a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause(String);
+
+impl Cause {
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut last = error;
+        while let Some(source) = last.source() {
+            last = source;
+        }
+        Self(sanitise(&last.to_string()))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Cause {}
+
+/// Why a manifest or a blob could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// A login is needed, and no credential, or no right one, was at hand.
+    #[error("{}", refusal(target, attempts, "the registry accepted no matching credential"))]
+    Unauthorized {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The candidates in the order of trial.
+        attempts: Vec<Attempt>,
+    },
+    /// The registry knows the caller and does not let it pull.
+    #[error("{}", refusal(target, attempts, "the registry forbids the pull"))]
+    Forbidden {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The candidates in the order of trial.
+        attempts: Vec<Attempt>,
+    },
+    /// There is no such thing, or the registry hides it from the caller.
+    #[error("{}", refusal(target, attempts, "not found"))]
+    NotFound {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The candidates in the order of trial.
+        attempts: Vec<Attempt>,
+    },
+    /// The registry's rate limit was still in force after all retries.
+    #[error(
+        "{target}: {host} limits the rate of requests ({answer}); a credential may raise the limit"
+    )]
+    TooManyRequests {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The server.
+        host: String,
+        /// What it wrote.
+        answer: Answer,
+    },
+    /// The server failed, also after retries.
+    #[error("{target}: {host} failed: {answer}")]
+    Server {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The server.
+        host: String,
+        /// Its HTTP status, 500 to 599.
+        status: u16,
+        /// What it wrote.
+        answer: Answer,
+    },
+    /// No connection: the name does not resolve, or nobody listens.
+    #[error("{target}: cannot connect to {host}")]
+    Connect {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The server.
+        host: String,
+        /// Why.
+        source: Cause,
+    },
+    /// The connection broke before the answer was complete.
+    #[error("{target}: the connection to {host} broke")]
+    Interrupted {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The server.
+        host: String,
+        /// Why.
+        source: Cause,
+    },
+    /// The server's certificate is not trusted.
+    #[error(
+        "{target}: the certificate of {host} is not trusted; if a private authority signed it, give the driver that authority's CA file"
+    )]
+    Certificate {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The server.
+        host: String,
+        /// Why.
+        source: Cause,
+    },
+    /// TLS failed for another reason than the certificate.
+    #[error(
+        "{target}: {host} does not complete a TLS handshake; a registry without TLS has to be listed as plain HTTP"
+    )]
+    Tls {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The server.
+        host: String,
+        /// Why.
+        source: Cause,
+    },
+    /// The server took too long to accept the connection or to send the next bytes.
+    #[error("{target}: {host} did not answer in time")]
+    Timeout {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The server.
+        host: String,
+    },
+    /// The registry names a token service that must not see a credential.
+    #[error(
+        "{target}: no credential was sent: the registry names the token service {realm}, which {problem}"
+    )]
+    Realm {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// Scheme and host of the token service.
+        realm: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The manifest is longer than a manifest may be.
+    #[error("{target}: the manifest is longer than {limit} bytes")]
+    ManifestTooLarge {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The limit, in bytes.
+        limit: u64,
+    },
+    /// The bytes are not those that were asked for.
+    #[error("{target}: the registry sent other content than {expected}{}", got(actual))]
+    Digest {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The digest that was asked for, or that the registry announced.
+        expected: Digest,
+        /// The digest of what came, where it is known.
+        actual: Option<Digest>,
+    },
+    /// The blob is longer than its descriptor says, or than the cap.
+    #[error("{target}: the registry sends more than {limit} bytes")]
+    TooLarge {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The descriptor's size or the cap, in bytes.
+        limit: u64,
+    },
+    /// The blob ended early, also after it was resumed.
+    #[error("{target}: the registry sent {received} of {size} bytes")]
+    Truncated {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// How many bytes came.
+        received: u64,
+        /// How many the descriptor says.
+        size: u64,
+    },
+    /// The server breaks the distribution specification, or the token one.
+    #[error("{target}: {host} {problem}")]
+    Protocol {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The server.
+        host: String,
+        /// What it did.
+        problem: String,
+    },
+}
+
+impl RegistryError {
+    /// Whether the same request may succeed later with nothing changed on this side.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::TooManyRequests { .. }
+            | Self::Server { .. }
+            | Self::Connect { .. }
+            | Self::Interrupted { .. }
+            | Self::Timeout { .. }
+            | Self::Truncated { .. } => true,
+            Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::NotFound { .. }
+            | Self::Certificate { .. }
+            | Self::Tls { .. }
+            | Self::Realm { .. }
+            | Self::ManifestTooLarge { .. }
+            | Self::Digest { .. }
+            | Self::TooLarge { .. }
+            | Self::Protocol { .. } => false,
+        }
+    }
+
+    /// Whether the caller was turned down, so that another caller may not be.
+    pub(super) fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NotFound { .. })
+    }
+
+    /// The error for requests of which each was turned down. "Not found" says most, because only
+    /// a caller who may look is told so by most registries; then "forbidden".
+    pub(super) fn refused(target: &Arc<Target>, attempts: Vec<Attempt>) -> Self {
+        let target = target.clone();
+        // What another host says, the token service, is about the login and not about the content.
+        let any = |code: StatusCode| {
+            attempts.iter().any(|attempt| {
+                matches!(&attempt.answer, Answer::Status { status, from: None, .. } if *status == code)
+            })
+        };
+        if any(StatusCode::NOT_FOUND) {
+            Self::NotFound { target, attempts }
+        } else if any(StatusCode::FORBIDDEN) {
+            Self::Forbidden { target, attempts }
+        } else {
+            Self::Unauthorized { target, attempts }
+        }
+    }
+}
+
+/// Why no [`super::Registry`] could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistrySetupError {
+    /// A CA file cannot be read.
+    #[error("cannot read the CA file {path:?}")]
+    ReadCa {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A CA file holds no certificate, or a broken one.
+    #[error("the CA file {0:?} does not hold PEM certificates")]
+    ParseCa(PathBuf),
+    /// The TLS client cannot be made: there are no trusted roots, or a CA file has a bad one.
+    #[error("cannot set up the HTTPS client; the system's CA bundle or a CA file may be at fault")]
+    Client {
+        /// Why.
+        source: Cause,
+    },
+}
+
+fn refusal(target: &Target, attempts: &[Attempt], what: &str) -> String {
+    let registry = match target.repository.registry() {
+        DOCKER_HUB => "https://index.docker.io/v1/",
+        registry => registry,
+    };
+    match attempts {
+        [] => format!("{target}: {what}"),
+        [Attempt { origin: None, answer }] if answer.status() == Some(404) => format!(
+            "{target}: not found ({answer}); if it is private, name a secret with an entry for \
+             {registry:?} in nodePublishSecretRef"
+        ),
+        [Attempt { origin: None, answer }] => format!(
+            "{target}: the registry asks for a login and no credential matched ({answer}); name \
+             a secret with an entry for {registry:?} in nodePublishSecretRef"
+        ),
+        [Attempt { origin: Some(origin), answer }] => {
+            format!("{target}: {what}: {origin}: {answer}")
+        }
+        several => {
+            let mut text = format!("{target}: {what}:");
+            for Attempt { origin, answer } in several {
+                text += &format!("\n  {}: {answer}", origin.as_deref().unwrap_or("anonymous"));
+            }
+            text
+        }
+    }
+}
+
+fn got(actual: &Option<Digest>) -> String {
+    actual.as_ref().map(|digest| format!(" (its digest is {digest})")).unwrap_or_default()
+}

@@ -1,0 +1,293 @@
+//! One HTTP exchange: bounded in size and time, retried when that may help, never less safe
+//! after a redirect than before it.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use reqwest::header::{HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::redirect::{Attempt as Redirect, Policy};
+use reqwest::{RequestBuilder, Response, StatusCode};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use super::answer::{Answer, envelope};
+use super::challenge::{self, Challenge};
+use super::error::{Cause, RegistryError, RegistrySetupError, Target};
+use super::{RegistryConfig, install_crypto_provider};
+
+/// How often a request is tried in all.
+pub(super) const ATTEMPTS: u32 = 3;
+
+/// The longest wait that a server may ask for with `Retry-After`; kubelet waits better than this.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
+
+/// As many redirects as browsers and Go follow.
+const MAX_REDIRECTS: usize = 10;
+
+/// How much of an error's body is read.
+const ERROR_BYTES: u64 = 8 << 10;
+
+/// The clients for manifests and tokens. They are shared by all credentials: `Authorization`
+/// belongs to a request, and HTTP/1.1 connections have no identity of their own.
+#[derive(Clone, Debug)]
+pub(super) struct Transport {
+    /// Follows redirects.
+    pub(super) client: reqwest::Client,
+    /// Follows none: a redirected POST would carry a refresh token to wherever it points.
+    pub(super) strict: reqwest::Client,
+    /// The first pause before a retry; it doubles.
+    retry_pause: Duration,
+    /// The longest time for one attempt as a whole, body included.
+    deadline: Duration,
+}
+
+/// An answer, read to its end. It has no `Debug`: a token service's answer is a secret.
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    /// The answer came from another origin, by a redirect.
+    moved: bool,
+    /// At most as long as was allowed; an error's body is cut at [`ERROR_BYTES`].
+    pub(super) body: Bytes,
+}
+
+impl Reply {
+    /// The answer for people. `from` is the token service's host, if it answered.
+    pub(super) fn answer(&self, from: Option<String>) -> Answer {
+        Answer::Status { status: self.status.as_u16(), from, message: envelope(&self.body) }
+    }
+
+    /// How the server wants its callers to log in. Only the registry itself may say where its
+    /// credentials go, not a host that it redirects to.
+    pub(super) fn challenge(&self) -> Option<Challenge> {
+        if self.moved {
+            return None;
+        }
+        let values = self.headers.get_all(WWW_AUTHENTICATE);
+        challenge::best(values.iter().filter_map(|value| value.to_str().ok()))
+    }
+}
+
+/// A redirect that is not followed.
+#[derive(Debug, thiserror::Error)]
+#[error("redirects {0}")]
+struct RedirectRefused(&'static str);
+
+fn policy() -> Policy {
+    Policy::custom(|redirect: Redirect<'_>| {
+        let was_https = redirect.previous().iter().any(|url| url.scheme() == "https");
+        if was_https && redirect.url().scheme() != "https" {
+            redirect.error(RedirectRefused("from https to http; that is not followed"))
+        } else if redirect.previous().len() > MAX_REDIRECTS {
+            redirect.error(RedirectRefused("more than ten times"))
+        } else {
+            redirect.follow()
+        }
+    })
+}
+
+/// The certificates of all CA files, in DER.
+pub(super) fn read_ca_files<'a>(
+    files: impl IntoIterator<Item = &'a Path>,
+) -> Result<Vec<Vec<u8>>, RegistrySetupError> {
+    let mut certificates = Vec::new();
+    for path in files {
+        let pem = std::fs::read(path)
+            .map_err(|source| RegistrySetupError::ReadCa { path: path.into(), source })?;
+        let before = certificates.len();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|_| RegistrySetupError::ParseCa(path.into()))?;
+            certificates.push(certificate.to_vec());
+        }
+        if certificates.len() == before {
+            return Err(RegistrySetupError::ParseCa(path.into()));
+        }
+    }
+    Ok(certificates)
+}
+
+impl Transport {
+    pub(super) fn new(
+        config: &RegistryConfig,
+        cas: &[Vec<u8>],
+    ) -> Result<Self, RegistrySetupError> {
+        // reqwest panics without a provider.
+        install_crypto_provider();
+        let client = |policy: Policy| {
+            let certificates = cas
+                .iter()
+                .map(|der| reqwest::Certificate::from_der(der))
+                .collect::<Result<Vec<_>, _>>()?;
+            reqwest::Client::builder()
+                .http1_only()
+                .connect_timeout(config.connect_timeout)
+                .read_timeout(config.read_timeout)
+                .redirect(policy)
+                .referer(false)
+                .tls_certs_merge(certificates)
+                .user_agent(config.user_agent)
+                .build()
+        };
+        let setup =
+            |error: reqwest::Error| RegistrySetupError::Client { source: Cause::of(&error) };
+        Ok(Self {
+            client: client(policy()).map_err(setup)?,
+            strict: client(Policy::none()).map_err(setup)?,
+            retry_pause: config.retry_pause,
+            deadline: config.connect_timeout + 2 * config.read_timeout,
+        })
+    }
+
+    /// Sends what `request` makes until the answer is something else than a broken connection,
+    /// 429 or 5xx, at most [`ATTEMPTS`] times. Nothing but the answer's status is judged: 401
+    /// and 404 are answers. A success's body may have `limit` bytes; if it has more, `None`.
+    pub(super) async fn exchange(
+        &self,
+        target: &Arc<Target>,
+        host: &str,
+        limit: u64,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Option<Reply>, RegistryError> {
+        let mut attempt = 1;
+        loop {
+            let (error, wait) = match self.once(target, host, limit, request()).await {
+                Ok(None) => return Ok(None),
+                Ok(Some(reply)) => match overload(target, host, &reply) {
+                    None => return Ok(Some(reply)),
+                    Some(error) => (error, retry_after(&reply.headers)),
+                },
+                Err(error) => (error, None),
+            };
+            let too_long = wait.is_some_and(|wait| wait > MAX_RETRY_AFTER);
+            if attempt == ATTEMPTS || too_long || !error.is_transient() {
+                return Err(error);
+            }
+            let wait = wait.unwrap_or_else(|| self.backoff(attempt));
+            tracing::debug!(%target, host, attempt, ?wait, %error, "retrying");
+            tokio::time::sleep(wait).await;
+            attempt += 1;
+        }
+    }
+
+    async fn once(
+        &self,
+        target: &Arc<Target>,
+        host: &str,
+        limit: u64,
+        request: RequestBuilder,
+    ) -> Result<Option<Reply>, RegistryError> {
+        let failed = |error: reqwest::Error| classify(target, host, &error);
+        let (client, request) = request.timeout(self.deadline).build_split();
+        let request = request.map_err(failed)?;
+        let origin = request.url().origin();
+        let response = client.execute(request).await.map_err(failed)?;
+        let moved = response.url().origin() != origin;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let limit = if status.is_success() { limit } else { ERROR_BYTES };
+        let (body, whole) = read(response, limit).await.map_err(failed)?;
+        Ok((whole || !status.is_success()).then_some(Reply { status, headers, moved, body }))
+    }
+
+    /// The pause after the given attempt: twice the one before, and up to half as much again, so
+    /// that the nodes of a cluster do not come back all at once.
+    pub(super) fn backoff(&self, attempt: u32) -> Duration {
+        let pause = self.retry_pause.saturating_mul(1 << attempt.saturating_sub(1).min(6));
+        let mut random = [0; 1];
+        // Without randomness the pause is only less spread.
+        let spread = aws_lc_rs::rand::fill(&mut random).map_or(0, |()| random[0]);
+        pause + pause.mul_f32(f32::from(spread) / 510.0)
+    }
+}
+
+/// The error for an answer that says "later".
+fn overload(target: &Arc<Target>, host: &str, reply: &Reply) -> Option<RegistryError> {
+    let (target, host, answer) = (target.clone(), host.to_owned(), reply.answer(None));
+    match reply.status {
+        StatusCode::TOO_MANY_REQUESTS => {
+            Some(RegistryError::TooManyRequests { target, host, answer })
+        }
+        status if status.is_server_error() => {
+            Some(RegistryError::Server { target, host, status: status.as_u16(), answer })
+        }
+        _ => None,
+    }
+}
+
+/// The seconds of `Retry-After`. Its other form, a date, would need a clock that agrees.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// At most `limit` bytes of the body, and whether that was all of it.
+async fn read(response: Response, limit: u64) -> Result<(Bytes, bool), reqwest::Error> {
+    let mut body = BytesMut::new();
+    let mut chunks = response.bytes_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk?;
+        let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(body.len());
+        if chunk.len() > room {
+            body.extend_from_slice(&chunk[..room]);
+            return Ok((body.freeze(), false));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body.freeze(), true))
+}
+
+/// What a failed exchange means. The error's own text is not used: it repeats URLs.
+pub(super) fn classify(
+    target: &Arc<Target>,
+    host: &str,
+    error: &(dyn Error + 'static),
+) -> RegistryError {
+    let (target, host, source) = (target.clone(), host.to_owned(), Cause::of(error));
+    if let Some(RedirectRefused(problem)) = find(error) {
+        return RegistryError::Protocol { target, host, problem: format!("redirects {problem}") };
+    }
+    match find::<rustls::Error>(error) {
+        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
+            return RegistryError::Certificate { target, host, source };
+        }
+        Some(_) => return RegistryError::Tls { target, host, source },
+        None => {}
+    }
+    match find::<reqwest::Error>(error) {
+        Some(error) if error.is_timeout() => RegistryError::Timeout { target, host },
+        Some(error) if error.is_connect() => RegistryError::Connect { target, host, source },
+        Some(error) if error.is_builder() || error.is_redirect() => RegistryError::Protocol {
+            target,
+            host,
+            problem: format!("leads to a URL that cannot be asked: {source}"),
+        },
+        _ => RegistryError::Interrupted { target, host, source },
+    }
+}
+
+/// Whether the peer answered a TLS handshake with something that is not TLS.
+pub(super) fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
+    matches!(
+        find::<rustls::Error>(error),
+        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
+    )
+}
+
+/// The first error of type `E` in the chain. An `io::Error` hides what it wraps from
+/// `source()`, which goes straight to the wrapped error's own source.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<E>() {
+            return Some(found);
+        }
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| find::<E>(inner)) {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}

@@ -1,0 +1,127 @@
+use std::sync::Arc;
+
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+
+/// A server's TLS, and its certificate as PEM.
+fn tls() -> (TlsAcceptor, String) {
+    install_crypto_provider();
+    let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    (TlsAcceptor::from(Arc::new(config)), made.cert.pem())
+}
+
+#[tokio::test]
+async fn a_private_authority_is_trusted_only_if_it_is_given() {
+    let (acceptor, pem) = tls();
+    let server = Server::serve(Some(acceptor), |seen| match seen.path.contains("/blobs/") {
+        true => answer(200, &[], "blob"),
+        false => manifest(),
+    })
+    .await;
+    let host = server.host();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let registry = client_with(RegistryConfig { ca_files: vec![file.path().into()], ..quick() });
+    let access = pull(&registry, &host, &[]).await.unwrap().access;
+    let blob = registry.blob(&access, &Digest::sha256(b"blob"), 4, 4).await.unwrap();
+    let parts: Vec<Bytes> = blob.try_collect().await.unwrap();
+    assert_eq!(parts.concat(), b"blob");
+
+    // Neither is a bad certificate a reason to do without TLS on this machine.
+    let before = server.seen().len();
+    let error = client(&[]).resolve(&repository(&host), &tag(), &[]).await.unwrap_err();
+    assert!(matches!(error, RegistryError::Certificate { .. }), "{error:?}");
+    assert!(!error.is_transient());
+    assert_eq!(
+        text(&error, &host),
+        "R/acme/skill:1: the certificate of R is not trusted; if a private authority signed it, \
+         give the driver that authority's CA file: invalid peer certificate: UnknownIssuer"
+    );
+    assert_eq!(server.seen().len(), before);
+}
+
+#[tokio::test]
+async fn a_loopback_registry_without_tls_is_found_out() {
+    let server = Server::start(|_| manifest()).await;
+    let host = server.host();
+    let registry = client(&[]);
+    pull(&registry, &host, &[]).await.unwrap();
+    assert_eq!(server.log(), ["/v2/acme/skill/manifests/1 -"]);
+}
+
+#[tokio::test]
+async fn https_is_not_left_by_a_redirect() {
+    let plain = Server::start(|_| manifest()).await;
+    let location = format!("http://{}/x", plain.host());
+    let (acceptor, pem) = tls();
+    let server =
+        Server::serve(Some(acceptor), move |_| answer(307, &[("location", &location)], "")).await;
+    let host = server.host();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let registry = client_with(RegistryConfig { ca_files: vec![file.path().into()], ..quick() });
+    assert_eq!(
+        pull(&registry, &host, &[]).await.unwrap_err(),
+        "R/acme/skill:1: R redirects from https to http; that is not followed"
+    );
+    assert_eq!(plain.log(), [""; 0]);
+}
+
+/// `oci-client` has no say in what redirects are followed, so a blob may come without TLS. Its
+/// digest is checked, and nothing secret goes out.
+#[tokio::test]
+async fn a_blob_redirected_to_http_shows_no_authorization() {
+    let plain = Server::start(|_| answer(200, &[], "blob")).await;
+    let location = format!("http://{}/x", plain.host());
+    let (acceptor, pem) = tls();
+    let server = Server::serve(Some(acceptor), move |seen| match seen.authorization {
+        None => wants("Basic realm=\"x\""),
+        Some(_) if seen.path.contains("/manifests/") => manifest(),
+        Some(_) => answer(307, &[("location", &location)], ""),
+    })
+    .await;
+    let host = server.host();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let registry = client_with(RegistryConfig { ca_files: vec![file.path().into()], ..quick() });
+    let access = pull(&registry, &host, &[alice()]).await.unwrap().access;
+    let blob = registry.blob(&access, &Digest::sha256(b"blob"), 4, 4).await.unwrap();
+    let parts: Vec<Bytes> = blob.try_collect().await.unwrap();
+    assert_eq!(parts.concat(), b"blob");
+    assert_eq!(plain.log(), ["/x -"]);
+}
+
+#[tokio::test]
+async fn an_https_registry_has_no_http_realm() {
+    let (acceptor, pem) = tls();
+    let server =
+        Server::serve(Some(acceptor), |_| wants("Bearer realm=\"http://127.0.0.1/t\"")).await;
+    let host = server.host();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), pem).unwrap();
+    let registry = client_with(RegistryConfig { ca_files: vec![file.path().into()], ..quick() });
+    assert_eq!(
+        pull(&registry, &host, &[alice()]).await.unwrap_err(),
+        "R/acme/skill:1: no credential was sent: the registry names the token service \
+         http://127.0.0.1, which is not an https URL"
+    );
+}
+
+#[test]
+fn bad_ca_files_are_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "no certificate").unwrap();
+    for path in [file.path().to_owned(), "/nonexistent".into()] {
+        let config = RegistryConfig { ca_files: vec![path.clone()], ..quick() };
+        let error = Registry::new(config).unwrap_err();
+        assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+    }
+}
