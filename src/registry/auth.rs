@@ -2,7 +2,7 @@
 //!
 //! A password or a refresh token leaves this machine in two places only: to the registry that
 //! the credential is for, when it asks for Basic, and to the token service that this registry
-//! names, if [`check_realm`] finds that nobody can listen in.
+//! names, if `check_realm` finds that nobody can listen in.
 
 use std::fmt;
 use std::sync::Arc;
@@ -161,7 +161,7 @@ impl Authenticator<'_> {
         }
         let token: Token = serde_json::from_slice(&reply.body)
             .map_err(|_| problem("sends something else than a token in JSON"))?;
-        let (lifetime, token) = (token.expires_in, token.value());
+        let (lifetime, token) = (token.lifetime(), token.value());
         let token = token.ok_or_else(|| problem("sends no token"))?;
         if !is_token(&token) {
             return Err(problem("sends a token with characters that no token may have"));
@@ -234,11 +234,16 @@ fn token_request(
 struct Token {
     token: Option<String>,
     access_token: Option<String>,
-    /// In seconds. Some services send a fraction.
-    expires_in: Option<f64>,
+    /// In seconds: an integer, but some services send a fraction or a string.
+    #[serde(default)]
+    expires_in: serde_json::Value,
 }
 
 impl Token {
+    fn lifetime(&self) -> Option<f64> {
+        self.expires_in.as_f64().or_else(|| self.expires_in.as_str()?.parse().ok())
+    }
+
     fn value(self) -> Option<String> {
         let present = |token: &String| !token.is_empty();
         self.token.filter(present).or(self.access_token.filter(present))
@@ -313,6 +318,20 @@ mod tests {
             (Some(f64::INFINITY), MAX_LIFETIME - 30),
         ] {
             assert_eq!(usable(expires_in), Duration::from_secs(expected), "{expires_in:?}");
+        }
+    }
+
+    #[test]
+    fn token_answers_are_read() {
+        for (body, token, lifetime) in [
+            (r#"{"token":"a","access_token":"b","expires_in":300}"#, Some("a"), Some(300.0)),
+            (r#"{"token":"","access_token":"b","expires_in":"60"}"#, Some("b"), Some(60.0)),
+            (r#"{"token":null,"access_token":"b","expires_in":null}"#, Some("b"), None),
+            (r#"{"expires_in":[1]}"#, None, None),
+        ] {
+            let answer: Token = serde_json::from_str(body).unwrap();
+            assert_eq!(answer.lifetime(), lifetime, "{body}");
+            assert_eq!(answer.value().as_deref(), token, "{body}");
         }
     }
 

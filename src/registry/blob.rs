@@ -96,22 +96,14 @@ impl Download {
                     return Ok(Some(bytes));
                 }
                 None if self.size == 0 || complete => return Ok(None),
-                None => RegistryError::Truncated {
-                    target: self.target.clone(),
-                    received: self.received,
-                    size: self.size,
-                },
+                None => self.truncated(),
                 Some(Err(error)) => match mismatch(&error) {
                     // oci-client hashes what it reads from the start. If bytes are missing, that
                     // is why, and the rest may still come.
                     Some(actual) if self.size == 0 || complete => {
                         return Err(self.other_content(actual));
                     }
-                    Some(_) => RegistryError::Truncated {
-                        target: self.target.clone(),
-                        received: self.received,
-                        size: self.size,
-                    },
+                    Some(_) => self.truncated(),
                     None if complete => return Ok(None),
                     None => classify(&self.target, &self.access.api().host, &error),
                 },
@@ -194,6 +186,11 @@ impl Download {
     fn patience(&self) -> Duration {
         let config = &self.access.shared().config;
         config.connect_timeout + config.read_timeout
+    }
+
+    fn truncated(&self) -> RegistryError {
+        let (received, size) = (self.received, self.size);
+        RegistryError::Truncated { target: self.target.clone(), received, size }
     }
 
     fn too_large(&self) -> RegistryError {

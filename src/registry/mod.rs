@@ -25,6 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use reqwest::StatusCode;
 
 pub use access::Access;
 pub use answer::{Answer, Attempt};
@@ -118,9 +119,18 @@ pub struct Resolved {
 /// What a repository says to a caller who shows nothing.
 enum Door {
     /// The manifest: it is public.
-    Open(Reply),
-    /// How to log in, if it says so, and the answer as it was.
-    Closed(Option<Challenge>, Answer),
+    Open(Api, Reply),
+    /// The caller was turned down.
+    Closed(Closed),
+}
+
+/// A refusal of a caller who showed nothing.
+#[derive(Clone)]
+struct Closed {
+    api: Api,
+    /// How to log in, if the registry says so.
+    challenge: Option<Challenge>,
+    answer: Answer,
 }
 
 impl Registry {
@@ -148,7 +158,7 @@ impl Registry {
     ) -> Result<Resolved, RegistryError> {
         let item = Item::Manifest(selector.clone());
         let target = Arc::new(Target { repository: repository.clone(), item });
-        let mut trial = Trial { registry: self, target, selector, door: None };
+        let mut trial = Trial { registry: self, target, selector, closed: None };
         if candidates.is_empty() {
             return match trial.attempt(None).await? {
                 Ok(resolved) => Ok(resolved),
@@ -235,8 +245,8 @@ struct Trial<'a> {
     registry: &'a Registry,
     target: Arc<Target>,
     selector: &'a Selector,
-    /// What was said to a caller who shows nothing, with the API's place; asked once.
-    door: Option<(Api, Option<Challenge>, Answer)>,
+    /// Known after the first candidate that needs to know how to log in.
+    closed: Option<Closed>,
 }
 
 impl Trial<'_> {
@@ -259,17 +269,10 @@ impl Trial<'_> {
             // A token is presented as it is, and needs no challenge.
             Some(Login::Bearer(_)) => (self.registry.api(repository.registry()).await, None),
             login => {
-                let (api, challenge, answer) = match self.door.take() {
-                    Some(door) => door,
-                    None => {
-                        let api = self.registry.api(repository.registry()).await;
-                        match self.knock(&api, login.is_some()).await? {
-                            Door::Open(reply) => return self.public(api, reply).map(Ok),
-                            Door::Closed(challenge, answer) => (api, challenge, answer),
-                        }
-                    }
+                let Closed { api, challenge, answer } = match self.knock(login.is_some()).await? {
+                    Door::Open(api, reply) => return self.public(api, reply).map(Ok),
+                    Door::Closed(closed) => closed,
                 };
-                let (api, challenge, answer) = self.door.insert((api, challenge, answer)).clone();
                 let hopeless = match login {
                     Some(_) => challenge.is_none(),
                     None => !matches!(challenge, Some(Challenge::Bearer { .. })),
@@ -301,31 +304,36 @@ impl Trial<'_> {
         Ok(result)
     }
 
-    /// Asks for the manifest and shows nothing. Where the answer does not say how to log in,
-    /// because the registry hides what is private, the API's root may.
-    async fn knock(&self, api: &Api, has_login: bool) -> Result<Door, RegistryError> {
+    /// Asks for the manifest and shows nothing, once for all candidates. Where the answer does
+    /// not say how to log in, because the registry hides what is private, the API's root may.
+    async fn knock(&mut self, has_login: bool) -> Result<Door, RegistryError> {
+        if let Some(closed) = &self.closed {
+            return Ok(Door::Closed(closed.clone()));
+        }
+        let api = self.registry.api(self.target.repository.registry()).await;
         let transport = &self.registry.0.transport;
-        let url = manifest::url(api, &self.target.repository, self.selector);
+        let url = manifest::url(&api, &self.target.repository, self.selector);
         let limit = self.registry.0.config.manifest_bytes;
         let reply = transport
             .exchange(&self.target, &api.host, limit, || manifest::request(transport, &url))
             .await?
             .ok_or_else(|| manifest::too_large(&self.target, limit))?;
-        let answer = reply.answer(None);
-        let mut challenge = match answer.status() {
-            Some(401) => reply.challenge(),
-            Some(403 | 404) => None,
-            _ => return Ok(Door::Open(reply)),
+        let mut challenge = match reply.status {
+            StatusCode::UNAUTHORIZED => reply.challenge(),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => None,
+            _ => return Ok(Door::Open(api, reply)),
         };
         if challenge.is_none() && has_login {
             let root = api.url("");
             let reply = transport
                 .exchange(&self.target, &api.host, limit, || transport.client.get(&root))
                 .await?;
-            challenge =
-                reply.filter(|reply| reply.status.as_u16() == 401).and_then(|r| r.challenge());
+            challenge = reply
+                .filter(|reply| reply.status == StatusCode::UNAUTHORIZED)
+                .and_then(|reply| reply.challenge());
         }
-        Ok(Door::Closed(challenge, answer))
+        let closed = Closed { api, challenge, answer: reply.answer(None) };
+        Ok(Door::Closed(self.closed.insert(closed).clone()))
     }
 
     /// An anonymous access, with the manifest that anyone can get.

@@ -9,7 +9,7 @@ mod tls;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::Response;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::*;
