@@ -1,9 +1,10 @@
-//! How the pure part reads a file of an unpacked tree.
+//! Reading the files of a tree, wherever they are kept.
 
 use super::path::TreePath;
 
-/// The contents of a tree's regular files.
+/// The bytes of a tree's regular files.
 pub trait Contents {
-    /// At most the first `max` bytes of the regular file at `path`. Follows no link.
+    /// The whole of the regular file at `path`. No link is followed. A file of more than `max`
+    /// bytes is an error, so that nobody's size claim decides how much memory is taken.
     fn read(&mut self, path: &TreePath, max: u64) -> std::io::Result<Vec<u8>>;
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::reference::Digest;
 
@@ -14,18 +14,18 @@ use crate::reference::Digest;
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// What the producer says the content is; empty if it says nothing.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub media_type: String,
     /// The content's digest.
     pub digest: Digest,
     /// The content's length in bytes; 0 where the producer left it out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub size: u64,
     /// The artifact type of a manifest that is listed in an index.
     #[serde(default)]
     pub artifact_type: Option<String>,
     /// The producer's annotations.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub annotations: BTreeMap<String, String>,
     /// The platform of a manifest that is listed in an index.
     #[serde(default)]
@@ -33,6 +33,15 @@ pub struct Descriptor {
     /// The content itself, base64, where it is small. To be used only if its digest is right.
     #[serde(default)]
     pub data: Option<String>,
+}
+
+/// Reads an explicit `null` like an absent field, as Go's decoder does.
+pub(super) fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 /// `org.opencontainers.image.title`: the file name that ORAS gives to a layer.

@@ -78,6 +78,12 @@ impl TreePath {
         self.components.len()
     }
 
+    /// The path for a message: characters that a terminal would act on, or that turn the text
+    /// around, are escaped.
+    pub fn escaped(&self) -> String {
+        self.to_string().escape_debug().to_string()
+    }
+
     /// Whether this is the root.
     pub fn is_root(&self) -> bool {
         self.components.is_empty()
@@ -152,7 +158,26 @@ impl fmt::Debug for TreePath {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_parsed_stays_below_the_root(name: Vec<u8>, text in "[./a\\\\é]{0,20}") {
+            for name in [name.as_slice(), text.as_bytes()] {
+                let Ok(path) = TreePath::parse(name) else { continue };
+                prop_assert_eq!(&TreePath::parse(path.to_string().as_bytes()).unwrap(), &path);
+                let inside = std::path::Path::new(&path.to_string()).components().all(|component| {
+                    use std::path::Component::{CurDir, Normal};
+                    matches!(component, CurDir | Normal(_))
+                });
+                prop_assert!(inside);
+                let target = String::from_utf8_lossy(name);
+                drop(path.resolve(&target));
+            }
+        }
+    }
 
     #[test]
     fn names_are_cleaned_or_refused() {
