@@ -1,0 +1,72 @@
+//! TLS for the registry: a certificate authority made on the spot.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivateKeyDer;
+
+/// A server certificate and the authority that signed it.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    pub(super) config: Arc<ServerConfig>,
+    ca_pem: String,
+}
+
+impl Tls {
+    /// For `localhost`, `127.0.0.1` and `::1`.
+    pub fn new() -> Self {
+        Self::with_names(&[])
+    }
+
+    /// For these names or addresses as well.
+    pub fn with_names(names: &[&str]) -> Self {
+        let mut all = vec!["localhost".to_owned(), "127.0.0.1".into(), "::1".into()];
+        all.extend(names.iter().map(|&name| name.to_owned()));
+        Self::only(all)
+    }
+
+    /// For another name than the one it is reached by: verification must fail.
+    pub fn for_another_host() -> Self {
+        Self::only(vec!["elsewhere.example".into()])
+    }
+
+    fn only(names: Vec<String>) -> Self {
+        let mut authority = CertificateParams::default();
+        authority.distinguished_name.push(DnType::CommonName, "Skillmount test CA");
+        authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority =
+            CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
+
+        let mut server = CertificateParams::new(names).unwrap();
+        server.distinguished_name.push(DnType::CommonName, "Skillmount test registry");
+        server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().unwrap();
+        let certificate = server.signed_by(&key, &authority).unwrap();
+
+        // The provider is named here: callers need not have installed one.
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::from(key))
+            .unwrap();
+        Self { config: Arc::new(config), ca_pem: authority.pem() }
+    }
+
+    /// The authority's certificate, for clients to trust.
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self::new()
+    }
+}
