@@ -4,6 +4,8 @@
 pub mod artifact;
 pub mod credentials;
 pub mod mount;
+pub mod observability;
+pub mod pull;
 pub mod reference;
 pub mod registry;
 pub mod store;

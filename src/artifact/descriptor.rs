@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
 
 use crate::reference::Digest;
@@ -51,6 +53,12 @@ impl Descriptor {
     /// An annotation's value.
     pub fn annotation(&self, key: &str) -> Option<&str> {
         self.annotations.get(key).map(String::as_str)
+    }
+
+    /// The content that stands in the descriptor itself, if its digest is right.
+    pub fn inline(&self) -> Option<Vec<u8>> {
+        let data = STANDARD.decode(self.data.as_deref()?).ok()?;
+        self.digest.matches(&data).then_some(data)
     }
 
     /// The file name that ORAS gives to the layer. A claim like all others: it may be anything.

@@ -22,6 +22,9 @@ const SPECIFIED_CHARACTERS: usize = 64;
 /// What the artifact's metadata say about a single skill's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hints {
+    /// The name that the caller, or the collection that points to the skill, gives to it. It
+    /// counts before all others, and nothing is said about those that differ.
+    pub given: Option<String>,
     /// Where a name was found, and the name; the most trusted first.
     pub names: Vec<(&'static str, String)>,
     /// The repository's last segment. The weakest: repositories may have a prefix.
@@ -80,7 +83,7 @@ pub fn hints(manifest: &Manifest, config: Option<&[u8]>, repository_last_segment
             (!name.is_empty()).then_some((place, name))
         })
         .collect();
-    Hints { names, fallback: repository_last_segment.to_owned() }
+    Hints { given: None, names, fallback: repository_last_segment.to_owned() }
 }
 
 /// What is wrong with a name by agentskills.io; none if nothing is.

@@ -245,6 +245,10 @@ impl Finder<'_> {
             }
             _ => sources.extend(skill_md.into_iter().chain(folder)),
         }
+        // A name that was asked for is the name, or an error.
+        if let (Some(given), false) = (&self.hints.given, shape == Shape::Collection) {
+            sources = vec![("the name asked for", given)];
+        }
         let colon =
             shape == Shape::Collection && folder.is_some_and(|(_, name)| name.contains(':'));
         let chosen = name::choose(&sources, &root.escaped(), colon)?;

@@ -69,6 +69,13 @@ impl Digest {
         hasher.finish()
     }
 
+    /// Whether these are the bytes that the digest names.
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        let mut hasher = Hasher::new(self.algorithm);
+        hasher.update(bytes);
+        hasher.finish() == *self
+    }
+
     /// The algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm

@@ -26,8 +26,6 @@ const MAX_FILE: u64 = 64 << 20;
 pub(super) enum Durability {
     /// Left to the kernel: a file whose loss costs a request or a pull.
     Cached,
-    /// The content is on disk before the name is.
-    Content,
     /// The content and the name are on disk on return.
     Full,
 }
@@ -52,7 +50,7 @@ pub(super) fn write(
         .and_then(|()| fs::rename(&temporary, &path))
         .and_then(|()| match durability {
             Durability::Full => File::open(dir)?.sync_all(),
-            Durability::Cached | Durability::Content => Ok(()),
+            Durability::Cached => Ok(()),
         });
     written.map_err(|source| {
         // Gone already if the rename was done; else the next open removes it.
@@ -72,7 +70,7 @@ fn write_file(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<(
     file.write_all(bytes)?;
     match durability {
         Durability::Cached => Ok(()),
-        Durability::Content | Durability::Full => file.sync_all(),
+        Durability::Full => file.sync_all(),
     }
 }
 

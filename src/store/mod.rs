@@ -48,7 +48,7 @@ pub use records::{
 pub use references::ReferenceRecord;
 pub use remove::remove_tree;
 pub use staging::Staging;
-pub use trees::{Shape, SkillInfo, StoredTree, TreeInfo};
+pub use trees::{SkillInfo, StoredTree, TreeInfo};
 
 const SALT_FILE: &str = "salt";
 

@@ -28,6 +28,8 @@ pub struct Record {
     pub references: Vec<RecordedReference>,
     /// The keys of the trees that it shows.
     pub trees: Vec<String>,
+    /// The names of the skills that it shows; none for a raw volume.
+    pub skills: Vec<String>,
     /// How they are mounted.
     pub seal: Seal,
     /// What kubelet asked for. The mount is read-only in any case.
@@ -112,7 +114,7 @@ fn file_name(volume_id: &str) -> String {
 
 pub(super) fn put(shared: &Shared, record: &Record) -> Result<(), FileError> {
     let name = file_name(&record.volume_id);
-    atomic::write_json(&shared.layout.records, &name, record, Durability::Content)
+    atomic::write_json(&shared.layout.records, &name, record, Durability::Cached)
 }
 
 pub(super) fn get(shared: &Shared, volume_id: &str) -> Result<Option<Record>, FileError> {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use super::*;
+use crate::artifact::skill::Shape;
 
 mod files;
 
@@ -95,6 +96,7 @@ fn record(volume_id: &str) -> Record {
             reference: "ghcr.io/acme/skill:v1".parse().unwrap(),
             digest: digest("manifest"),
         }],
+        skills: vec!["code-review".into()],
         trees: vec![KEY.into()],
         seal: Seal::Overlay,
         read_only: true,

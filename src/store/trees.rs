@@ -16,19 +16,8 @@ use super::error::OpenError;
 use super::layout::{self, Layout};
 use super::lock::Lock;
 use super::remove::remove_tree;
+use crate::artifact::skill::Shape;
 use crate::reference::Digest;
-
-/// What a tree holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Shape {
-    /// One skill.
-    Single,
-    /// Several skills.
-    Collection,
-    /// The artifact as it is; no skill was looked for.
-    Raw,
-}
 
 /// One skill of a tree. Its position in [`TreeInfo::skills`] is its slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

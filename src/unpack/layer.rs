@@ -17,6 +17,9 @@ const EARLIEST: u64 = 315_532_800;
 /// Linux makes no longer symbolic link (`PATH_MAX`).
 const MAX_TARGET: usize = 4096;
 
+/// More warnings than this help nobody.
+const MAX_WARNINGS: usize = 100;
+
 /// Where an archive's entries go.
 #[derive(Debug)]
 pub(super) enum Place<'a> {
@@ -41,8 +44,10 @@ impl<'a, S: Sink> Layer<'a, S> {
         Self { state, unit, whiteouts, hidden: BTreeSet::new() }
     }
 
-    pub(super) fn warn(&mut self, warning: String) {
-        self.state.warnings.push(warning);
+    fn warn(&mut self, warning: String) {
+        if self.state.warnings.len() < MAX_WARNINGS {
+            self.state.warnings.push(warning);
+        }
     }
 
     /// Applies all entries of an archive.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Limits of one artifact. Each has a flag; see [`Limit::flag`].
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Layers.
     pub layers: u32,

@@ -86,6 +86,21 @@ pub enum MaterialiseError {
     },
 }
 
+impl MaterialiseError {
+    /// The system's error, where it was one.
+    pub fn io(&self) -> Option<&io::Error> {
+        match self {
+            Self::Directory { source, .. }
+            | Self::Link { source, .. }
+            | Self::Move { source, .. } => Some(source),
+            Self::Nested { .. }
+            | Self::Name { .. }
+            | Self::Missing { .. }
+            | Self::Occupied { .. } => None,
+        }
+    }
+}
+
 /// Moves each skill to `<slot>/<name>` below `out`; the slot is its position in `placements`.
 /// `out` is empty and on the file system of the sink's directory. What belongs to no skill stays
 /// behind. The tree no longer describes the sink's directory afterwards.

@@ -208,6 +208,9 @@ impl<R: Read> Archive<R> {
 
     fn step(&mut self) -> Result<Step, Problem> {
         let input = &self.buffer[self.start..self.end];
+        if !are_plain(input) {
+            return Err(self.invalid("the size of a header is out of range"));
+        }
         match self.parser.parse(input) {
             Ok(ParseEvent::NeedData { min_bytes }) => Ok(Step::More(min_bytes)),
             Ok(ParseEvent::GlobalExtensions { consumed, .. }) => Ok(Step::Skip(consumed)),
@@ -328,6 +331,27 @@ fn convert(entry: &ParsedEntry<'_>, offset: u64) -> Result<Entry, Problem> {
         mtime: entry.mtime,
         size: entry.size,
     })
+}
+
+/// Whether the headers before the next entry have sizes that tar-core can add up: it sums them
+/// unchecked, and base-256 sizes reach 2^64. None needs more than octal digits, which end at 2^36.
+fn are_plain(mut input: &[u8]) -> bool {
+    while let Some(block) = input.first_chunk::<BLOCK>() {
+        if !matches!(block[156], b'L' | b'K' | b'x' | b'g') {
+            break;
+        }
+        if block[124] & 0x80 != 0 {
+            return false;
+        }
+        // A size that is no number is the parser's to refuse.
+        let Ok(size) = Header::from_bytes(block).entry_size() else { break };
+        let next = size.next_multiple_of(BLOCK as u64).saturating_add(BLOCK as u64);
+        match usize::try_from(next).ok().and_then(|next| input.get(next..)) {
+            Some(rest) => input = rest,
+            None => break,
+        }
+    }
+    true
 }
 
 fn sparse(name: &[u8]) -> Problem {

@@ -13,7 +13,7 @@ fn look(
 }
 
 fn named(fallback: &str) -> Hints {
-    Hints { names: Vec::new(), fallback: fallback.into() }
+    Hints { given: None, names: Vec::new(), fallback: fallback.into() }
 }
 
 #[test]
@@ -34,6 +34,7 @@ fn v01_a_skill_is_described() {
 #[test]
 fn names_and_what_is_said_about_them() {
     let hint = |name: &str| Hints {
+        given: None,
         names: vec![("annotation io.agentskills.skill.name", name.into())],
         fallback: "code-review".into(),
     };
@@ -151,8 +152,11 @@ fn what_each_validation_lets_pass() {
 #[test]
 fn a_sub_path_has_its_own_names() {
     let (tree, mut contents) = Files::of(&[("x/a/SKILL.md", BODY), ("x/b/SKILL.md", BODY)]).split();
-    let hints =
-        Hints { names: vec![("the config's name", "team".into())], fallback: "team".into() };
+    let hints = Hints {
+        given: None,
+        names: vec![("the config's name", "team".into())],
+        fallback: "team".into(),
+    };
     let mut below =
         |base| find_below(&tree, &path(base), &mut contents, &hints, Validation::Lenient);
     let layout = below("x").unwrap();

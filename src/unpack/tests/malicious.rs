@@ -209,6 +209,16 @@ fn broken_archives() {
     assert_refused!("directory with content", tar(content), Problem::Tar { .. });
     let metadata = Tar::new().extension(b'L', &vec![b'x'; 2 << 20]).file("a", "x");
     assert_refused!("2 MiB name", tar(metadata), Problem::Tar { .. });
+    // The sizes of two headers that overflow when they are added.
+    let mut huge = Tar::new().extension(b'L', &[b'x'; 2000]);
+    let at = huge.0.len();
+    huge = huge.extension(b'K', b"y");
+    huge.0[at + 124..at + 136]
+        .copy_from_slice(&[0x80, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xfc, 0]);
+    huge.0[at + 148..at + 156].fill(b' ');
+    let sum: u32 = huge.0[at..at + 512].iter().copied().map(u32::from).sum();
+    huge.0[at + 148..at + 156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    assert_refused!("overflow", tar(huge.file("a", "x")), Problem::Tar { .. });
     let unknown = |bytes: &[u8]| vec![(Action::Unknown, bytes.to_vec())];
     for bytes in [&b""[..], b"PK\x03\x04zip", b"{}", b"---\n\xff", b"plain"] {
         assert_refused!("unknown", unknown(bytes), Problem::Unknown(_));

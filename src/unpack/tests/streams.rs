@@ -108,3 +108,64 @@ fn a_broken_source_is_told_apart() {
         }
     }
 }
+
+/// Bytes that do not compress.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let next = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    (0..length).map(next).collect()
+}
+
+#[test]
+fn what_was_looked_at_is_not_lost() {
+    let noise = noise(600 << 10);
+    let tar = Tar::new()
+        .header(&Header { name: b"noise", size: noise.len() as u64, ..Header::default() })
+        .body(&noise)
+        .end();
+    let zstd = zstd::encode_all(tar.as_slice(), 1).unwrap();
+    let zipped_noise = gzip(&noise);
+    let archive = || Action::TitledArchive { title: path("title") };
+    for (action, bytes, name, expected) in [
+        (archive(), &noise, "title", &noise),
+        (archive(), &zipped_noise, "title", &zipped_noise),
+        (archive(), &tar, "noise", &noise),
+        (archive(), &gzip(&tar), "noise", &noise),
+        (archive(), &zstd, "noise", &noise),
+        (Action::Unknown, &zstd, "noise", &noise),
+    ] {
+        let bench = Bench::new();
+        let layers = vec![(action, bytes.clone())];
+        unpack_into(bench.sink(), &Limits::default(), &layers).unwrap();
+        assert!(std::fs::read(bench.staging().join(name)).unwrap() == *expected, "{name}");
+    }
+}
+
+#[test]
+fn a_layer_that_claims_too_much_is_not_read() {
+    let limits = Limits::default();
+    let mut claim = layer(&tar_layer(), b"");
+    claim.descriptor.size = limits.stream_bytes() + 1;
+    let mut blob = Broken(b"");
+    let error = Unpacker::new(MemorySink::new(&limits), limits).layer(&claim, &mut blob);
+    assert!(error.unwrap_err().is_limit());
+}
+
+#[test]
+fn damage_with_a_right_digest_is_blamed_on_the_bytes() {
+    let bytes = [gzip(b"not a tar, but long enough for none").as_slice(), &[0x1f; 100]].concat();
+    let mut honest = layer(&tar_layer(), &bytes);
+    for size in [bytes.len() as u64, 0] {
+        honest.descriptor.size = size;
+        let error = unpack(&honest, &mut Slow(&bytes)).unwrap_err();
+        assert!(matches!(error.problem, Problem::Decompress { .. }), "{error:?}");
+    }
+    // Once the source breaks, nobody knows what the bytes would have been.
+    let error = unpack(&honest, &mut Broken(&bytes)).unwrap_err();
+    assert!(error.is_read(), "{error:?}");
+}

@@ -171,7 +171,7 @@ pub(super) fn unpack_into<S: Sink>(
     limits: &Limits,
     layers: &Layers,
 ) -> Result<Unpacked<S>, UnpackError> {
-    let mut unpacker = Unpacker::new(sink, limits.clone());
+    let mut unpacker = Unpacker::new(sink, *limits);
     for (action, bytes) in layers {
         unpacker.layer(&layer(action, bytes), &mut Slow(bytes))?;
     }

@@ -44,7 +44,7 @@ fn single_layers() {
 #[test]
 fn names_and_modes() {
     let modes = Tar::new()
-        .kind("closed", b'5', "")
+        .header(&Header { name: b"closed", kind: b'5', mode: 0, ..Header::default() })
         .mode("closed/none", 0, "0")
         .mode("private", 0o600, "1")
         .mode("M07", 0o6711, "2")

@@ -1,0 +1,17 @@
+//! What the driver tells about itself: logs with stable field names, and error texts.
+
+pub mod logging;
+
+use std::error::Error;
+
+/// An error and all its causes in one line, outermost first: the only text that reaches a user.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

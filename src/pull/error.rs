@@ -1,0 +1,256 @@
+//! Why a pull failed: one variant per step.
+
+use std::io;
+
+use crate::artifact::classify::ClassifyError;
+use crate::artifact::collection::CollectionError;
+use crate::artifact::config::ConfigError;
+use crate::artifact::document::DocumentError;
+use crate::artifact::index::IndexError;
+use crate::artifact::lifecycle::Status;
+use crate::artifact::links::LinkError;
+use crate::artifact::skill::FindError;
+use crate::reference::{Digest, ReferenceError};
+use crate::registry::RegistryError;
+use crate::store::{CommitError, FileError, is_full};
+use crate::unpack::MaterialiseError;
+use crate::unpack::{Problem, UnpackError};
+
+/// A failed step of a pull. The reference itself is named by whoever reports it.
+#[derive(Debug, thiserror::Error)]
+pub enum PullError {
+    /// Policy `Never`, and there is nothing here that this caller may have. The same text for
+    /// content that is absent and for content that is not granted.
+    #[error("it is not present with pull policy of Never")]
+    NotPresent,
+    /// The registry did not say what the reference is.
+    #[error("resolving the reference")]
+    Resolve(#[source] RegistryError),
+    /// A manifest that an index or a collection names could not be had.
+    #[error("fetching manifest {}", digest.short())]
+    Manifest {
+        /// The manifest.
+        digest: Digest,
+        /// Why.
+        source: RegistryError,
+    },
+    /// The config blob could not be had.
+    #[error("fetching config {}", digest.short())]
+    Config {
+        /// The config.
+        digest: Digest,
+        /// Why.
+        source: RegistryError,
+    },
+    /// The config blob is not what its descriptor says.
+    #[error("config {} is not what its descriptor says: {problem}", digest.short())]
+    ConfigContent {
+        /// The config.
+        digest: Digest,
+        /// How it differs.
+        problem: String,
+    },
+    /// The document is neither a manifest nor an index that is understood.
+    #[error("reading manifest {}", digest.short())]
+    Document {
+        /// The document.
+        digest: Digest,
+        /// Why.
+        source: DocumentError,
+    },
+    /// Nothing in the index fits.
+    #[error("choosing from index {}", digest.short())]
+    Index {
+        /// The index.
+        digest: Digest,
+        /// Why.
+        source: IndexError,
+    },
+    /// An index that names an index.
+    #[error("index {} names another index: only one level is followed", .0.short())]
+    Nested(Digest),
+    /// The manifest is not one of a skill.
+    #[error("manifest {} is not one of a skill", digest.short())]
+    Classify {
+        /// The manifest.
+        digest: Digest,
+        /// Why.
+        source: ClassifyError,
+    },
+    /// A member of a collection is named by something that is not a reference.
+    #[error("collection member {name:?}")]
+    MemberReference {
+        /// The member.
+        name: String,
+        /// Why.
+        source: ReferenceError,
+    },
+    /// A member of a collection could not be pulled.
+    #[error("collection member {name:?}")]
+    Member {
+        /// The member.
+        name: String,
+        /// Why.
+        source: Box<PullError>,
+    },
+    /// A collection that holds none of the wanted skills, or nothing.
+    #[error("the collection has no skill {wanted:?} (it has: {available})")]
+    NoMember {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        available: String,
+    },
+    /// The collection's own document is broken.
+    #[error("reading the collection")]
+    Collection(#[from] CollectionError),
+    /// The config blob cannot be understood.
+    #[error("reading the config of manifest {}", digest.short())]
+    ConfigRead {
+        /// The manifest.
+        digest: Digest,
+        /// Why.
+        source: ConfigError,
+    },
+    /// The skill's own status says that it is not to be used.
+    #[error("its status is {0} (io.skillimage.status): it is not to be used any more")]
+    Status(Status),
+    /// A layer could not be had.
+    #[error("downloading layer {}", layer.short())]
+    Download {
+        /// The layer.
+        layer: Digest,
+        /// Why.
+        source: RegistryError,
+    },
+    /// A layer's bytes are wrong, unsafe or too many.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// More layers than a limit allows.
+    #[error("the artifact has {layers} layers, more than {limit} (raise --max-layers to allow it)")]
+    Layers {
+        /// How many.
+        layers: usize,
+        /// The limit.
+        limit: u32,
+    },
+    /// There is no skill in it, or not a valid one.
+    #[error("looking for skills")]
+    Find(#[from] FindError),
+    /// A link in a skill leads out of it, or nowhere.
+    #[error("resolving links")]
+    Links(#[from] LinkError),
+    /// The files could not be put into place.
+    #[error("laying out the files")]
+    Materialise(#[from] MaterialiseError),
+    /// The tree could not be stored.
+    #[error("storing the tree")]
+    Commit(#[from] CommitError),
+    /// The state directory failed.
+    #[error("using the state directory")]
+    State(#[source] io::Error),
+    /// A file of the state directory could not be written.
+    #[error("remembering the pull")]
+    Remember(#[from] FileError),
+    /// It took longer than `--pull-timeout`.
+    #[error("it took longer than {0} s (--pull-timeout)")]
+    Timeout(u64),
+    /// A defect of ours; the pull is lost, the driver is not.
+    #[error("the pull ended unexpectedly: {0}")]
+    Panicked(String),
+}
+
+/// What a caller can do about a failed pull, for the mapping to codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blame {
+    /// What was asked for is wrong in itself.
+    Request,
+    /// The registry wants a credential, or another one.
+    Unauthenticated,
+    /// The registry knows the caller and says no.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// The artifact is not usable, whoever asks.
+    Artifact,
+    /// The node or the registry is set up in a way that cannot work.
+    Configuration,
+    /// Bytes are not what their digest says.
+    Corrupt,
+    /// A limit, or a full disk.
+    Exhausted,
+    /// It may work the next time.
+    Transient,
+    /// A defect or a broken node.
+    Internal,
+}
+
+impl PullError {
+    /// Whose move it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::NotPresent => Blame::NotFound,
+            Self::Resolve(source)
+            | Self::Manifest { source, .. }
+            | Self::Config { source, .. }
+            | Self::Download { source, .. } => registry(source),
+            Self::ConfigContent { .. } => Blame::Corrupt,
+            Self::Unpack(source) => unpack(source),
+            Self::Layers { .. } => Blame::Exhausted,
+            Self::Member { source, .. } => source.blame(),
+            Self::Document { .. }
+            | Self::Index { .. }
+            | Self::Nested(_)
+            | Self::Classify { .. }
+            | Self::MemberReference { .. }
+            | Self::Collection(_)
+            | Self::ConfigRead { .. }
+            | Self::Status(_)
+            | Self::Find(_)
+            | Self::Links(_) => Blame::Artifact,
+            Self::NoMember { .. } => Blame::Request,
+            Self::Materialise(source) => full(source.io().is_some_and(is_full)),
+            Self::Commit(source) => full(source.is_full()),
+            Self::State(source) => full(is_full(source)),
+            Self::Remember(source) => full(source.is_full()),
+            Self::Timeout(_) => Blame::Transient,
+            Self::Panicked(_) => Blame::Internal,
+        }
+    }
+}
+
+fn full(full: bool) -> Blame {
+    if full { Blame::Exhausted } else { Blame::Internal }
+}
+
+fn registry(error: &RegistryError) -> Blame {
+    match error {
+        RegistryError::Unauthorized { .. } => Blame::Unauthenticated,
+        RegistryError::Forbidden { .. } => Blame::Forbidden,
+        RegistryError::NotFound { .. } => Blame::NotFound,
+        RegistryError::TooManyRequests { .. }
+        | RegistryError::Server { .. }
+        | RegistryError::Connect { .. }
+        | RegistryError::Interrupted { .. }
+        | RegistryError::Timeout { .. }
+        | RegistryError::Truncated { .. } => Blame::Transient,
+        RegistryError::Certificate { .. }
+        | RegistryError::Tls { .. }
+        | RegistryError::Realm { .. }
+        | RegistryError::Protocol { .. } => Blame::Configuration,
+        RegistryError::ManifestTooLarge { .. } | RegistryError::TooLarge { .. } => Blame::Exhausted,
+        RegistryError::Digest { .. } => Blame::Corrupt,
+    }
+}
+
+fn unpack(error: &UnpackError) -> Blame {
+    match &error.problem {
+        _ if error.is_limit() => Blame::Exhausted,
+        _ if error.is_read() => Blame::Transient,
+        Problem::DigestMismatch { .. } | Problem::TooLong { .. } | Problem::TooShort { .. } => {
+            Blame::Corrupt
+        }
+        Problem::Sink { source, .. } => full(is_full(source)),
+        _ => Blame::Artifact,
+    }
+}

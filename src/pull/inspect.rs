@@ -1,0 +1,82 @@
+//! What a reference would mount, without writing a file: the same walk, the same unpacking and
+//! the same judgement, into memory.
+
+use std::sync::Arc;
+
+use super::judge::judge;
+use super::progress::Progress;
+use super::walk::Walk;
+use super::{PullConfig, PullError, PullRequest, layers};
+use crate::artifact::plan::Layer;
+use crate::artifact::skill::{Shape, Skill};
+use crate::reference::{Digest, Repository};
+use crate::registry::Registry;
+use crate::unpack::MemorySink;
+
+/// What a reference resolved to.
+#[derive(Debug)]
+pub struct Inspected {
+    /// The digest of the manifest or index.
+    pub digest: Digest,
+    /// Whether it is a collection that points to its members.
+    pub collection: bool,
+    /// Its trees.
+    pub parts: Vec<InspectedPart>,
+}
+
+/// One tree of it.
+#[derive(Debug)]
+pub struct InspectedPart {
+    /// Where it is.
+    pub repository: Repository,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// The format's stable name.
+    pub format: &'static str,
+    /// The layers: digest, media type and size as the manifest claims them.
+    pub layers: Vec<(Digest, String, u64)>,
+    /// How the skills lie in it.
+    pub shape: Shape,
+    /// The skills.
+    pub skills: Vec<Skill>,
+    /// Files that a volume would show.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// What is odd about it.
+    pub warnings: Vec<String>,
+}
+
+/// Looks at a reference. Downloads its layers, keeps SKILL.md files in memory and nothing else
+/// anywhere.
+pub async fn inspect(
+    registry: &Registry,
+    config: &PullConfig,
+    request: &PullRequest,
+) -> Result<Inspected, PullError> {
+    let found = Walk::new(registry, config, request).parts(None).await?;
+    let mut parts = Vec::with_capacity(found.parts.len());
+    for part in found.parts {
+        let limits = config.limits;
+        let (sink, progress) = (MemorySink::new(&limits), Arc::new(Progress::default()));
+        let mut unpacked =
+            layers::lay_out(registry, &part.access, &part.plan, sink, limits, &progress).await?;
+        let verdict = judge(&part, &mut unpacked)?;
+        let layer = |layer: &Layer| {
+            let descriptor = &layer.descriptor;
+            (descriptor.digest.clone(), descriptor.media_type.clone(), descriptor.size)
+        };
+        parts.push(InspectedPart {
+            repository: part.access.repository().clone(),
+            digest: part.digest,
+            format: part.plan.format,
+            layers: part.plan.layers.iter().map(layer).collect(),
+            shape: verdict.layout.shape,
+            skills: verdict.layout.skills,
+            files: verdict.files,
+            bytes: verdict.bytes,
+            warnings: verdict.warnings,
+        });
+    }
+    Ok(Inspected { digest: found.digest, collection: found.collection, parts })
+}

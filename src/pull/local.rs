@@ -1,0 +1,116 @@
+//! What the store can serve without asking anybody: only what this caller was granted, and only
+//! if nothing is missing.
+
+use std::sync::Arc;
+
+use super::walk::wanted;
+use super::{PullOptions, PullRequest, Pulled, Puller, key_options};
+use crate::artifact::classify::{Class, classify};
+use crate::artifact::descriptor::Descriptor;
+use crate::artifact::document::{Document, Manifest};
+use crate::artifact::index::{Choice, Member, choose, same_layers};
+use crate::artifact::name::hints;
+use crate::reference::{Digest, Reference, Repository, Selector};
+use crate::store::StoredTree;
+
+impl Puller {
+    /// The request from the store alone; none if anything is missing or not granted.
+    pub(super) fn local(&self, request: &PullRequest) -> Option<Pulled> {
+        let reference = &request.reference;
+        let digest = match reference.selector() {
+            Selector::Digest(digest) => digest,
+            Selector::Tag(_) => self.store.reference(reference)?.digest,
+        };
+        let local = Local { puller: self, request };
+        let repository = reference.repository();
+        let (trees, collection) = match local.document(repository, &digest)? {
+            Document::Manifest(manifest) => {
+                (vec![local.tree(repository, &manifest, &request.options)?], false)
+            }
+            Document::Index(index) => match choose(&index, &self.config.platform).ok()? {
+                Choice::One { child, .. } => (vec![local.child(repository, &child)?], false),
+                Choice::Compare(children) => (vec![local.same(repository, &children)?], false),
+                Choice::Collection(members) => {
+                    (local.members(repository, wanted(members, &request.options)?)?, true)
+                }
+            },
+        };
+        Some(Pulled { reference: reference.clone(), digest, trees, collection, local: true })
+    }
+}
+
+struct Local<'a> {
+    puller: &'a Puller,
+    request: &'a PullRequest,
+}
+
+impl Local<'_> {
+    /// A stored document that this caller may see.
+    fn document(&self, repository: &Repository, digest: &Digest) -> Option<Document> {
+        let identities = self.puller.identities(&self.request.keyring, repository);
+        if !self.puller.store.is_granted(repository, digest, &identities) {
+            return None;
+        }
+        self.stored(digest)
+    }
+
+    /// A stored document that a granted one names.
+    fn stored(&self, digest: &Digest) -> Option<Document> {
+        Document::parse(&self.puller.store.manifest(digest)?, None).ok()
+    }
+
+    fn manifest(&self, digest: &Digest) -> Option<Manifest> {
+        match self.stored(digest)? {
+            Document::Manifest(manifest) => Some(manifest),
+            Document::Index(_) => None,
+        }
+    }
+
+    fn child(&self, repository: &Repository, child: &Descriptor) -> Option<Arc<StoredTree>> {
+        self.tree(repository, &self.manifest(&child.digest)?, &self.request.options)
+    }
+
+    fn same(&self, repository: &Repository, children: &[Descriptor]) -> Option<Arc<StoredTree>> {
+        let manifests: Option<Vec<_>> =
+            children.iter().map(|child| self.manifest(&child.digest)).collect();
+        let manifests = manifests.filter(|manifests| same_layers(manifests))?;
+        self.tree(repository, manifests.first()?, &self.request.options)
+    }
+
+    fn members(
+        &self,
+        repository: &Repository,
+        members: Vec<Member>,
+    ) -> Option<Vec<Arc<StoredTree>>> {
+        let tree = |member: Member| {
+            let options = PullOptions { name: member.name, ..self.request.options.clone() };
+            let digest = &member.descriptor.digest;
+            let elsewhere: Option<Reference> =
+                member.reference.as_deref().and_then(|text| text.parse().ok());
+            let places = [Some(repository), elsewhere.as_ref().map(Reference::repository)];
+            places.into_iter().flatten().find_map(|place| match self.document(place, digest)? {
+                Document::Manifest(manifest) => self.tree(place, &manifest, &options),
+                Document::Index(_) => None,
+            })
+        };
+        members.into_iter().map(tree).collect()
+    }
+
+    fn tree(
+        &self,
+        repository: &Repository,
+        manifest: &Manifest,
+        options: &PullOptions,
+    ) -> Option<Arc<StoredTree>> {
+        // A collection in a YAML file names tags, which only the registry can resolve.
+        let Ok(Class::Tree(plan)) = classify(manifest) else { return None };
+        let store = &self.puller.store;
+        let config = match &plan.config {
+            Some(config) => Some(store.manifest(&config.digest)?),
+            None => None,
+        };
+        let mut hints = hints(manifest, config.as_deref(), repository.last_segment());
+        hints.given = options.name.clone();
+        store.tree(&plan.key(&key_options(options, &hints)))
+    }
+}

@@ -1,0 +1,196 @@
+//! From a reference to trees in the store: resolve, choose, fetch, verify, unpack, commit.
+//!
+//! A pull runs in a task of its own (see [`flight`]); who asked may leave and come back. It is
+//! shared only by callers with the same reference, the same options *and* the same credentials.
+
+pub mod error;
+pub mod flight;
+mod inspect;
+mod judge;
+mod layers;
+mod local;
+pub mod policy;
+pub mod progress;
+mod remote;
+mod walk;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
+pub use error::{Blame, PullError};
+use flight::{Flight, Flights};
+pub use inspect::{Inspected, InspectedPart, inspect};
+pub use policy::PullPolicy;
+pub use progress::{HumanBytes, Progress, Step};
+
+use crate::artifact::descriptor::Platform;
+use crate::artifact::name::Hints;
+use crate::artifact::validation::Validation;
+use crate::credentials::{Identity, Keyring};
+use crate::reference::{Digest, Reference, Repository};
+use crate::registry::Registry;
+use crate::store::{Store, StoredTree};
+use crate::unpack::Limits;
+
+/// The most members of one collection (formats.md §6.2).
+const MAX_MEMBERS: usize = 100;
+
+/// What bounds pulls on this node.
+#[derive(Debug, Clone)]
+pub struct PullConfig {
+    /// What one artifact may hold.
+    pub limits: Limits,
+    /// The platform chosen from indexes.
+    pub platform: Platform,
+    /// How many pulls run at once.
+    pub concurrent: usize,
+    /// How long one pull may take.
+    pub timeout: Duration,
+}
+
+/// What to pull.
+#[derive(Debug, Clone)]
+pub struct PullRequest {
+    /// The reference.
+    pub reference: Reference,
+    /// When to ask the registry.
+    pub policy: PullPolicy,
+    /// What changes the files.
+    pub options: PullOptions,
+    /// The caller's credentials.
+    pub keyring: Arc<Keyring>,
+}
+
+/// What of a volume's attributes changes the files that are stored.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct PullOptions {
+    /// The artifact as it is, with no search for skills.
+    pub raw: bool,
+    /// The directory's name, instead of the artifact's.
+    pub name: Option<String>,
+    /// The members wanted of a collection that only points to its skills; empty means all.
+    pub skills: Vec<String>,
+    /// How strictly a skill is judged.
+    pub validation: Validation,
+}
+
+/// What a pull brought.
+#[derive(Debug, Clone)]
+pub struct Pulled {
+    /// The reference as it was asked for.
+    pub reference: Reference,
+    /// What it resolved to.
+    pub digest: Digest,
+    /// Its trees: one, or one per member of a collection.
+    pub trees: Vec<Arc<StoredTree>>,
+    /// Whether it is a collection that points to its members.
+    pub collection: bool,
+    /// Whether everything was there already and the registry was not asked.
+    pub local: bool,
+}
+
+/// Who shares a pull. The identities are keyed hashes of the credentials that match.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    reference: Reference,
+    policy: PullPolicy,
+    options: PullOptions,
+    identities: Vec<Identity>,
+}
+
+/// A pull that runs, or has just ended.
+pub type PullFlight = Flight<Arc<Pulled>, PullError>;
+
+/// Pulls artifacts into the store.
+#[derive(Debug)]
+pub struct Puller {
+    registry: Registry,
+    store: Arc<Store>,
+    config: PullConfig,
+    slots: Semaphore,
+    flights: Flights<Key, Arc<Pulled>, PullError>,
+}
+
+impl Puller {
+    /// A puller into `store`.
+    pub fn new(registry: Registry, store: Arc<Store>, config: PullConfig) -> Self {
+        let slots = Semaphore::new(config.concurrent.max(1));
+        Self { registry, store, config, slots, flights: Flights::default() }
+    }
+
+    /// Starts a pull, or joins the one that runs for the same thing and the same credentials.
+    pub fn pull(self: &Arc<Self>, request: PullRequest) -> PullFlight {
+        let key = Key {
+            reference: request.reference.clone(),
+            policy: request.policy,
+            options: request.options.clone(),
+            identities: self.identities(&request.keyring, request.reference.repository()),
+        };
+        let puller = self.clone();
+        self.flights.join(key, PullError::Panicked, |progress| async move {
+            let limit = puller.config.timeout;
+            let pull = puller.run(request, progress);
+            match tokio::time::timeout(limit, pull).await {
+                Ok(outcome) => outcome.map(Arc::new),
+                Err(_) => Err(PullError::Timeout(limit.as_secs())),
+            }
+        })
+    }
+
+    async fn run(
+        self: &Arc<Self>,
+        request: PullRequest,
+        progress: Arc<Progress>,
+    ) -> Result<Pulled, PullError> {
+        if request.policy != PullPolicy::Always {
+            let (puller, request) = (self.clone(), request.clone());
+            let local = blocking(move || puller.local(&request)).await?;
+            if let Some(pulled) = local {
+                return Ok(pulled);
+            }
+        }
+        if request.policy == PullPolicy::Never {
+            return Err(PullError::NotPresent);
+        }
+        self.remote(&request, &progress).await
+    }
+
+    /// Who this caller is to a repository: the matching credentials, or nobody.
+    fn identities(&self, keyring: &Keyring, repository: &Repository) -> Vec<Identity> {
+        let salt = self.store.salt();
+        let mut identities: Vec<_> =
+            keyring.matching(repository).iter().map(|c| c.identity(salt)).collect();
+        if identities.is_empty() {
+            identities.push(Identity::Anonymous);
+        }
+        identities
+    }
+}
+
+/// The part of a content key that is not in the manifest's layers: options that change bytes,
+/// and the names that a skill without one of its own falls back to.
+fn key_options(options: &PullOptions, hints: &Hints) -> String {
+    let mut text = match (options.raw, options.validation) {
+        // Raw trees hold no names.
+        (true, Validation::Strict) => return "raw strict".into(),
+        (true, _) => return "raw".into(),
+        (false, Validation::Strict) => String::from("skills strict"),
+        (false, _) => String::from("skills"),
+    };
+    if let Some(name) = &hints.given {
+        text.push_str(&format!("\ngiven\0{name}"));
+    }
+    for (place, name) in &hints.names {
+        text.push_str(&format!("\n{place}\0{name}"));
+    }
+    text.push_str(&format!("\nfallback\0{}", hints.fallback));
+    text
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PullError> {
+    tokio::task::spawn_blocking(work).await.map_err(layers::panicked)
+}

@@ -1,0 +1,134 @@
+//! What only the registry can give: the bytes of trees that are not stored yet.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::judge::{self, Verdict};
+use super::walk::{Part, Parts, Remembered, Walk};
+use super::{PullError, PullPolicy, PullRequest, Pulled, Puller, blocking, key_options};
+use super::{layers, progress::Progress, progress::Step};
+use crate::observability::chain;
+use crate::reference::{Digest, Selector};
+use crate::store::{Staging, StoredTree, TreeInfo};
+use crate::unpack::DiskSink;
+use crate::unpack::Unpacked;
+
+/// How many members of a collection are pulled at once.
+const PARALLEL_MEMBERS: usize = 4;
+
+impl Puller {
+    pub(super) async fn remote(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        progress: &Arc<Progress>,
+    ) -> Result<Pulled, PullError> {
+        progress.enter(Step::Waiting);
+        let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
+        progress.enter(Step::Resolving);
+        // What is present stays: a tag that was resolved before is asked for by its digest, and
+        // only the permission is at stake.
+        let known = match (request.policy, request.reference.selector()) {
+            (PullPolicy::IfNotPresent, Selector::Tag(_)) => {
+                let (puller, reference) = (self.clone(), request.reference.clone());
+                blocking(move || puller.store.reference(&reference))
+                    .await?
+                    .map(|known| known.digest)
+            }
+            _ => None,
+        };
+        let walk = Walk::new(&self.registry, &self.config, request);
+        let Parts { digest, parts, collection, documents } = walk.parts(known).await?;
+        self.remember(request, &digest, documents).await?;
+        let trees = stream::iter(parts)
+            .map(|part| self.tree(part, progress))
+            .buffered(PARALLEL_MEMBERS)
+            .try_collect()
+            .await?;
+        Ok(Pulled { reference: request.reference.clone(), digest, trees, collection, local: false })
+    }
+
+    async fn remember(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        digest: &Digest,
+        documents: Vec<Remembered>,
+    ) -> Result<(), PullError> {
+        let (puller, reference, digest) = (self.clone(), request.reference.clone(), digest.clone());
+        blocking(move || {
+            let store = &puller.store;
+            for Remembered { access, digest, body } in documents {
+                store.put_manifest(&digest, &body)?;
+                store.grant(access.repository(), &digest, &access.identity(store.salt()))?;
+            }
+            Ok(store.put_reference(&reference, &digest)?)
+        })
+        .await?
+    }
+
+    /// The tree of a part: the stored one, or a new one from the registry's bytes.
+    async fn tree(
+        self: &Arc<Self>,
+        part: Part,
+        progress: &Arc<Progress>,
+    ) -> Result<Arc<StoredTree>, PullError> {
+        let key = part.plan.key(&key_options(&part.options, &part.hints));
+        if let Some(tree) = self.store.tree(&key) {
+            return Ok(tree);
+        }
+        progress.expect(part.plan.download_bytes());
+        progress.enter(Step::Pulling);
+        let puller = self.clone();
+        let staging = blocking(move || puller.store.stage()).await?.map_err(PullError::State)?;
+        let directory = staging.tree_fd().try_clone_to_owned().map_err(PullError::State)?;
+        let sink = DiskSink::new(directory);
+        let limits = self.config.limits;
+        let unpacked =
+            layers::lay_out(&self.registry, &part.access, &part.plan, sink, limits, progress)
+                .await?;
+        progress.enter(Step::Storing);
+        let tree = blocking(move || commit(part, key, unpacked, staging)).await??;
+        let (puller, key) = (self.clone(), tree.info.key.clone());
+        // Flushing waits for the disk; the pod need not.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = puller.store.flush(&key) {
+                let error = chain(&error);
+                tracing::warn!(
+                    tree = key,
+                    error,
+                    "cannot flush a tree; after a power cut it is pulled again"
+                );
+            }
+        });
+        Ok(tree)
+    }
+}
+
+/// Finds the skills, puts their files into place and the tree into the store.
+fn commit(
+    part: Part,
+    key: String,
+    mut unpacked: Unpacked<DiskSink>,
+    staging: Staging,
+) -> Result<Arc<StoredTree>, PullError> {
+    let Verdict { layout, warnings, files, bytes, inodes } = judge::judge(&part, &mut unpacked)?;
+    judge::place(&layout, &mut unpacked, staging.out_fd())?;
+    let info = TreeInfo {
+        key: key.clone(),
+        format: part.plan.format.into(),
+        shape: layout.shape,
+        skills: layout.skills.iter().map(judge::info).collect(),
+        layers: part.plan.layers.iter().map(|layer| layer.descriptor.digest.clone()).collect(),
+        files,
+        bytes,
+        inodes,
+        warnings,
+        created_at: now(),
+    };
+    Ok(staging.commit(&key, info)?)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
