@@ -10,3 +10,4 @@ pub mod reference;
 pub mod registry;
 pub mod store;
 pub mod unpack;
+pub mod volume;

@@ -1,0 +1,126 @@
+//! The use cases: publish, unpublish and the statistics of volumes. Nothing here knows gRPC,
+//! HTTP or a mount system call.
+
+pub mod attributes;
+pub mod compose;
+pub mod guard;
+pub mod publish;
+pub mod recover;
+pub mod stats;
+pub mod unpublish;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use attributes::Attributes;
+use guard::Guard;
+pub use publish::PublishError;
+pub use stats::{Stats, StatsError};
+pub use unpublish::UnpublishError;
+
+use crate::mount::Mounter;
+use crate::pull::Puller;
+use crate::store::{Pod, Record, Store};
+
+/// What to publish, and for whom.
+pub struct PublishRequest {
+    /// The orchestrator's name of the volume.
+    pub volume_id: String,
+    /// Where the volume is to appear.
+    pub target: PathBuf,
+    /// `readOnly` of the pod's volume.
+    pub read_only: bool,
+    /// The typed volume attributes.
+    pub attributes: Attributes,
+    /// The pod, as kubelet describes it.
+    pub pod: Pod,
+    /// The data of the Secret that `nodePublishSecretRef` names; empty if there is none.
+    pub secrets: BTreeMap<String, Vec<u8>>,
+}
+
+impl std::fmt::Debug for PublishRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PublishRequest")
+            .field("volume_id", &self.volume_id)
+            .field("target", &self.target)
+            .field("read_only", &self.read_only)
+            .field("attributes", &self.attributes)
+            .field("pod", &self.pod)
+            .field("secret_keys", &self.secrets.keys())
+            .finish()
+    }
+}
+
+/// What to unpublish.
+#[derive(Debug)]
+pub struct UnpublishRequest {
+    /// The orchestrator's name of the volume.
+    pub volume_id: String,
+    /// Where the volume appeared.
+    pub target: PathBuf,
+}
+
+/// The volumes of this node.
+pub struct Volumes {
+    store: Arc<Store>,
+    mounter: Arc<dyn Mounter>,
+    puller: Arc<Puller>,
+    guard: Arc<Guard>,
+}
+
+impl std::fmt::Debug for Volumes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Volumes").finish_non_exhaustive()
+    }
+}
+
+impl Volumes {
+    /// The volumes that `store` remembers, mounted by `mounter`, pulled by `puller`.
+    pub fn new(store: Arc<Store>, mounter: Arc<dyn Mounter>, puller: Arc<Puller>) -> Self {
+        Self { store, mounter, puller, guard: Arc::default() }
+    }
+
+    /// Whether the target shows what the record says: the same mount, not merely some mount.
+    fn is_mounted(&self, record: &Record) -> bool {
+        let Some(expected) = &record.mount else { return false };
+        *expected.boot_id == *self.store.boot_id()
+            && self.mounter.is_mount_point(&record.target).unwrap_or(false)
+            && crate::mount::identity(&record.target)
+                .is_ok_and(|found| found == (expected.dev, expected.ino))
+    }
+
+    /// Undoes what a publish may have left at a target: every mount on it, then the directory.
+    /// Never recursive: a directory that still holds something is not ours to empty.
+    fn clear(&self, target: &Path) -> Result<(), ClearError> {
+        self.mounter
+            .unmount(target)
+            .map_err(|source| ClearError::Unmount { target: target.into(), source })?;
+        match std::fs::remove_dir(target) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(ClearError::Remove { target: target.into(), source }),
+        }
+    }
+}
+
+/// Why a target could not be cleared.
+#[derive(Debug, thiserror::Error)]
+pub enum ClearError {
+    /// A mount stays.
+    #[error("cannot unmount {}", target.display())]
+    Unmount {
+        /// The target.
+        target: PathBuf,
+        /// Why.
+        source: crate::mount::MountError,
+    },
+    /// The directory stays.
+    #[error("cannot remove the target directory {}", target.display())]
+    Remove {
+        /// The target.
+        target: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}

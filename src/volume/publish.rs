@@ -1,0 +1,366 @@
+//! Publish: from a typed request to read-only files at the target.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
+
+use super::compose::{ComposeError, Composition, compose};
+use super::{ClearError, PublishRequest, Volumes};
+use crate::credentials::{Keyring, SecretError};
+use crate::mount::{MountError, MountOptions};
+use crate::pull::{PullError, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled};
+use crate::reference::Reference;
+use crate::store::{
+    FileError, MountIdentity, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
+};
+use crate::volume::attributes::Layout;
+
+/// A failed step of a publish.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Another call for this volume is at work.
+    #[error("another operation for volume {0} is in progress")]
+    Busy(String),
+    /// The volume is published, but as something else.
+    #[error("volume {volume_id} is already published at {}: {difference}", target.display())]
+    Incompatible {
+        /// The volume.
+        volume_id: String,
+        /// Where it is published.
+        target: PathBuf,
+        /// What differs.
+        difference: String,
+    },
+    /// The Secret that `nodePublishSecretRef` names cannot be read.
+    #[error("reading the Secret that nodePublishSecretRef names")]
+    Secret(#[from] SecretError),
+    /// The pull goes on; the caller's time is up.
+    #[error("still pulling {reference}: {progress}; the pull goes on and the next try finds it")]
+    InProgress {
+        /// The reference.
+        reference: Reference,
+        /// How far it has come.
+        progress: String,
+    },
+    /// The pull failed.
+    #[error("cannot pull {reference}")]
+    Pull {
+        /// The reference.
+        reference: Reference,
+        /// Why.
+        source: Arc<PullError>,
+    },
+    /// What was pulled does not fit the attributes.
+    #[error("cannot lay out the volume")]
+    Compose(#[from] ComposeError),
+    /// The target directory cannot be made.
+    #[error("cannot make the target directory {}", target.display())]
+    Target {
+        /// The target.
+        target: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Something is at the target that cannot be cleared away.
+    #[error("the target is not free")]
+    Occupied(#[source] ClearError),
+    /// The kernel refuses the overlay, and the volume does not allow anything less.
+    #[error(
+        "this kernel refuses a sealed (overlay) mount, and a plain bind mount could be made \
+         writable by a container: set readOnly: true on the pod's csi volume to accept one"
+    )]
+    Unsealable(#[source] MountError),
+    /// `seal: bind` without `readOnly: true`.
+    #[error(
+        "attribute seal \"bind\" needs readOnly: true on the pod's csi volume: without it a \
+         container could remount the files writable"
+    )]
+    BindNeedsReadOnly,
+    /// A bind mount shows one directory.
+    #[error(
+        "a bind mount shows one directory, but this volume has {0} skills: use one volume per \
+         skill, or the overlay seal"
+    )]
+    BindOfMany(usize),
+    /// The mount failed.
+    #[error("cannot mount the skill")]
+    Mount(#[source] MountError),
+    /// A step failed after the mount, and so did undoing it.
+    #[error("{failed}; and what was done cannot be undone")]
+    NotUndone {
+        /// What failed first, with its causes.
+        failed: String,
+        /// Why it stays.
+        source: ClearError,
+    },
+    /// The volume could not be remembered.
+    #[error("cannot record the volume")]
+    Record(#[from] FileError),
+    /// The state directory failed.
+    #[error("using the state directory")]
+    State(#[source] io::Error),
+    /// A defect of ours; this call is lost, the driver is not.
+    #[error("the operation ended unexpectedly: {0}")]
+    Panicked(String),
+}
+
+/// What a publish did, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Whether it was published before, so that nothing was done.
+    pub already: bool,
+    /// What each reference resolved to.
+    pub digests: Vec<String>,
+    /// The skills that the volume shows.
+    pub skills: Vec<String>,
+    /// Whether everything was served from the store.
+    pub local: bool,
+}
+
+impl Volumes {
+    /// Publishes a volume, or finds it published. Returns `InProgress` shortly before `deadline`
+    /// while a pull goes on; a retry joins that pull.
+    ///
+    /// To be run in a task of its own: dropped half-way it would leave a mount without a record.
+    pub async fn publish(
+        self: Arc<Self>,
+        request: PublishRequest,
+        deadline: Instant,
+    ) -> Result<Published, PublishError> {
+        let _held = self
+            .guard
+            .take(&request.volume_id)
+            .ok_or_else(|| PublishError::Busy(request.volume_id.clone()))?;
+        let request = Arc::new(request);
+
+        // Nothing but the kernel and the record: this must hold with the registry down, the
+        // Secret gone and the tag moved, since kubelet asks again after each of its restarts.
+        let (volumes, asked) = (self.clone(), request.clone());
+        if let Some(published) = blocking(move || volumes.already(&asked)).await?? {
+            return Ok(published);
+        }
+        if request.attributes.seal == Seal::Bind && !request.read_only {
+            return Err(PublishError::BindNeedsReadOnly);
+        }
+        let keyring = Arc::new(Keyring::from_secret(&request.secrets)?);
+        for warning in keyring.warnings() {
+            tracing::warn!(volume_id = request.volume_id, warning, "pull secret");
+        }
+        let pulled = self.pull_all(&request, &keyring, deadline).await?;
+        let composition = compose(&request.attributes, &pulled)?;
+        blocking(move || self.mount(&request, &pulled, &composition)).await?
+    }
+
+    /// The volume as it stands, if it is published; an error if it is published as another.
+    fn already(&self, request: &PublishRequest) -> Result<Option<Published>, PublishError> {
+        let Some(record) = self.store.record(&request.volume_id)? else { return Ok(None) };
+        if record.state != RecordState::Published || !self.is_mounted(&record) {
+            return Ok(None);
+        }
+        let asked: Vec<_> = request.attributes.references.iter().map(ToString::to_string).collect();
+        let recorded: Vec<_> = record.references.iter().map(|r| r.reference.to_string()).collect();
+        let difference = if record.target != request.target {
+            format!("the call asks for {}", request.target.display())
+        } else if record.read_only != request.read_only {
+            format!("with readOnly: {}", record.read_only)
+        } else if recorded != asked {
+            format!("with {}", recorded.join(", "))
+        } else {
+            return Ok(Some(Published {
+                already: true,
+                digests: record.references.iter().map(|r| r.digest.to_string()).collect(),
+                skills: record.skills,
+                local: true,
+            }));
+        };
+        Err(PublishError::Incompatible {
+            volume_id: request.volume_id.clone(),
+            target: record.target,
+            difference,
+        })
+    }
+
+    /// All references of the volume, side by side; the first failure is the volume's.
+    async fn pull_all(
+        &self,
+        request: &PublishRequest,
+        keyring: &Arc<Keyring>,
+        deadline: Instant,
+    ) -> Result<Vec<Arc<Pulled>>, PublishError> {
+        let attributes = &request.attributes;
+        let options = PullOptions {
+            raw: attributes.layout == Layout::Raw,
+            name: attributes.name.clone(),
+            skills: match attributes.references.len() {
+                1 => attributes.skills.clone(),
+                // Which reference has which skill shows only when all are here.
+                _ => Vec::new(),
+            },
+            validation: attributes.validation,
+        };
+        let start = |reference: &Reference| {
+            let flight = self.puller.pull(PullRequest {
+                reference: reference.clone(),
+                policy: attributes
+                    .pull_policy
+                    .unwrap_or_else(|| PullPolicy::default_for(reference)),
+                options: options.clone(),
+                keyring: keyring.clone(),
+            });
+            (reference.clone(), flight)
+        };
+        let flights: Vec<_> = attributes.references.iter().map(start).collect();
+        futures_util::future::try_join_all(
+            flights.into_iter().map(|(reference, flight)| wait(reference, flight, deadline)),
+        )
+        .await
+    }
+
+    /// Mounts what was pulled and remembers it; undoes all of it if any step fails.
+    fn mount(
+        &self,
+        request: &PublishRequest,
+        pulled: &[Arc<Pulled>],
+        composition: &Composition,
+    ) -> Result<Published, PublishError> {
+        let mut record = record(request, pulled, composition);
+        // What an earlier, unfinished publish left here was never seen by a container.
+        self.mounter.unmount(&request.target).map_err(|source| {
+            let target = request.target.clone();
+            PublishError::Occupied(ClearError::Unmount { target, source })
+        })?;
+        make_target(&request.target)?;
+        let outcome = self.store.put_record(&record).map_err(PublishError::from).and_then(|()| {
+            record.seal = self.attach(request, composition)?;
+            let (dev, ino) =
+                crate::mount::identity(&request.target).map_err(PublishError::State)?;
+            let boot_id = self.store.boot_id().to_owned();
+            record.mount = Some(MountIdentity { boot_id, dev, ino });
+            record.state = RecordState::Published;
+            Ok(self.store.put_record(&record)?)
+        });
+        if let Err(error) = outcome {
+            return Err(self.undo(request, error));
+        }
+        Ok(Published {
+            already: false,
+            digests: pulled.iter().map(|p| p.digest.to_string()).collect(),
+            skills: composition.skills.clone(),
+            local: pulled.iter().all(|p| p.local),
+        })
+    }
+
+    /// Seals the directories at the target, or binds the only one where that was asked for or
+    /// the kernel leaves no choice. Returns which it was.
+    fn attach(
+        &self,
+        request: &PublishRequest,
+        composition: &Composition,
+    ) -> Result<Seal, PublishError> {
+        let options = MountOptions { noexec: request.attributes.noexec };
+        if request.attributes.seal == Seal::Overlay {
+            // An overlay without an upper directory needs two lower ones: the last is empty.
+            let mut lowers = composition.directories.clone();
+            lowers.push(self.store.empty().to_owned());
+            match self.mounter.seal(&lowers, &request.target, options) {
+                Ok(()) => return Ok(Seal::Overlay),
+                Err(error) if !error.is_overlay_refused() => {
+                    return Err(PublishError::Mount(error));
+                }
+                Err(error) if !request.read_only => return Err(PublishError::Unsealable(error)),
+                Err(error) => tracing::warn!(
+                    volume_id = request.volume_id,
+                    %error,
+                    "this kernel refuses a sealed mount: a plain read-only bind mount is used"
+                ),
+            }
+        }
+        let [directory] = composition.directories.as_slice() else {
+            return Err(PublishError::BindOfMany(composition.directories.len()));
+        };
+        self.mounter.bind(directory, &request.target, options).map_err(PublishError::Mount)?;
+        Ok(Seal::Bind)
+    }
+
+    /// A final code must leave no mount behind, since kubelet may never call Unpublish after
+    /// one. Where undoing fails too, the error becomes one with a non-final code.
+    fn undo(&self, request: &PublishRequest, error: PublishError) -> PublishError {
+        if let Err(source) = self.clear(&request.target) {
+            return PublishError::NotUndone { failed: crate::observability::chain(&error), source };
+        }
+        if let Err(error) = self.store.remove_record(&request.volume_id) {
+            // Harmless: it says `Publishing`, and the next publish or unpublish replaces it.
+            let error = crate::observability::chain(&error);
+            tracing::warn!(volume_id = request.volume_id, error, "cannot remove a record");
+        }
+        error
+    }
+}
+
+async fn wait(
+    reference: Reference,
+    mut flight: PullFlight,
+    deadline: Instant,
+) -> Result<Arc<Pulled>, PublishError> {
+    match tokio::time::timeout_at(deadline, flight.wait()).await {
+        Ok(Ok(pulled)) => Ok(pulled),
+        Ok(Err(source)) => Err(PublishError::Pull { reference, source }),
+        Err(_) => {
+            let progress = flight.progress.to_string();
+            Err(PublishError::InProgress { reference, progress })
+        }
+    }
+}
+
+fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Composition) -> Record {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let recorded = |p: &Arc<Pulled>| RecordedReference {
+        reference: p.reference.clone(),
+        digest: p.digest.clone(),
+    };
+    Record {
+        version: RECORD_VERSION,
+        volume_id: request.volume_id.clone(),
+        target: request.target.clone(),
+        state: RecordState::Publishing,
+        references: pulled.iter().map(recorded).collect(),
+        trees: composition.trees.clone(),
+        skills: composition.skills.clone(),
+        seal: request.attributes.seal,
+        read_only: request.read_only,
+        mount: None,
+        pod: request.pod.clone(),
+        published_at: now,
+        warnings: pulled
+            .iter()
+            .flat_map(|p| p.trees.iter().flat_map(|tree| tree.info.warnings.clone()))
+            .collect(),
+    }
+}
+
+/// Kubelet makes the parent and leaves the last component to the driver
+/// (kubernetes/kubernetes#88759). A link there is not followed.
+fn make_target(target: &Path) -> Result<(), PublishError> {
+    let failed = |source| PublishError::Target { target: target.into(), source };
+    match std::fs::create_dir(target) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            match std::fs::symlink_metadata(target).map_err(failed)?.is_dir() {
+                true => Ok(()),
+                false => Err(failed(error)),
+            }
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PublishError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| PublishError::Panicked(error.to_string()))
+}

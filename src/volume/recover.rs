@@ -1,0 +1,57 @@
+//! What a dead driver left: half-made volumes are undone, whole ones are known again.
+
+use super::Volumes;
+use crate::store::{FileError, RecordState};
+
+/// What was found at start.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// Volumes that are published and mounted.
+    pub published: usize,
+    /// Volumes that were published but are not mounted any more: the node has rebooted, or
+    /// somebody unmounted them. Kubelet publishes them again, or unpublishes them.
+    pub unmounted: usize,
+    /// Publishes that did not come to their end, undone now.
+    pub half_made: usize,
+}
+
+/// Why recovery failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// The records cannot be listed.
+    #[error("cannot list the records of volumes")]
+    Records(#[from] FileError),
+}
+
+impl Volumes {
+    /// Decides about every record, before the first call is served. A publish that did not end
+    /// was never answered with `OK`, so no container has seen it: it is undone.
+    pub fn recover(&self) -> Result<Recovered, RecoverError> {
+        let mut found = Recovered::default();
+        for record in self.store.records()? {
+            match record.state {
+                RecordState::Published if self.is_mounted(&record) => found.published += 1,
+                RecordState::Published => found.unmounted += 1,
+                RecordState::Publishing => {
+                    found.half_made += 1;
+                    let undone = self.clear(&record.target);
+                    let outcome = undone.map_err(|error| crate::observability::chain(&error));
+                    let outcome = outcome.and_then(|()| {
+                        self.store
+                            .remove_record(&record.volume_id)
+                            .map_err(|error| crate::observability::chain(&error))
+                    });
+                    if let Err(error) = outcome {
+                        // One volume's trouble is not the node's: its next call meets it again.
+                        tracing::warn!(
+                            volume_id = record.volume_id,
+                            error,
+                            "cannot undo a half-made volume"
+                        );
+                    }
+                }
+            }
+        }
+        Ok(found)
+    }
+}
