@@ -3,6 +3,7 @@
 
 pub mod artifact;
 pub mod credentials;
+pub mod csi;
 pub mod mount;
 pub mod observability;
 pub mod pull;

@@ -21,6 +21,7 @@ pub mod artifacts;
 pub mod auth;
 pub mod blobs;
 mod content;
+pub mod driver;
 pub mod faults;
 pub mod gate;
 pub mod log;

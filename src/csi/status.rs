@@ -1,0 +1,97 @@
+//! Domain errors → gRPC codes, each by one exhaustive match.
+//!
+//! Kubelet divides the codes of NodePublishVolume in two (kubernetes, `isFinalError` in
+//! pkg/volume/csi/csi_client.go). *Non-final*: `Canceled`, `DeadlineExceeded`, `Unavailable`,
+//! `ResourceExhausted`, `Aborted`; the volume becomes *uncertain*, is tried again, and
+//! NodeUnpublishVolume is called when the pod goes away. *Final*: every other code; the try
+//! counts as undone, kubelet removes the directory, and NodeUnpublishVolume may never come. So a
+//! final code is only given when nothing is left at the target. Both kinds are retried with
+//! back-off as long as the pod exists.
+//!
+//! The text is all that `kubectl describe pod` shows: it is the error's whole source chain.
+
+use std::error::Error;
+
+use tonic::{Code, Status};
+
+use super::request::RequestError;
+use crate::observability::chain;
+use crate::pull::Blame;
+use crate::volume::{PublishError, StatsError, UnpublishError};
+
+fn status(code: Code, error: &dyn Error) -> Status {
+    Status::new(code, chain(error))
+}
+
+impl From<RequestError> for Status {
+    fn from(error: RequestError) -> Self {
+        let code = match &error {
+            RequestError::Missing(_)
+            | RequestError::VolumeId(_)
+            | RequestError::Path { .. }
+            | RequestError::Block
+            | RequestError::AccessMode
+            | RequestError::Meaningless { .. }
+            | RequestError::NotEphemeral
+            | RequestError::Attributes(_) => Code::InvalidArgument,
+        };
+        status(code, &error)
+    }
+}
+
+impl From<PublishError> for Status {
+    fn from(error: PublishError) -> Self {
+        let code = match &error {
+            // Non-final: nothing is wrong, it is only not done.
+            PublishError::Busy(_) | PublishError::InProgress { .. } => Code::Aborted,
+            PublishError::Incompatible { .. } => Code::AlreadyExists,
+            PublishError::Secret(_) => Code::Unauthenticated,
+            PublishError::Pull { source, .. } => match source.blame() {
+                Blame::Request => Code::InvalidArgument,
+                Blame::Unauthenticated => Code::Unauthenticated,
+                Blame::Forbidden => Code::PermissionDenied,
+                Blame::NotFound => Code::NotFound,
+                Blame::Artifact | Blame::Configuration => Code::FailedPrecondition,
+                Blame::Corrupt => Code::DataLoss,
+                // Non-final: the disk may be emptied, the registry may come back.
+                Blame::Exhausted => Code::ResourceExhausted,
+                Blame::Transient => Code::Unavailable,
+                Blame::Internal => Code::Internal,
+            },
+            PublishError::Compose(_) => Code::InvalidArgument,
+            // Something may still be mounted: non-final, so that Unpublish is called.
+            PublishError::Occupied(_) | PublishError::NotUndone { .. } => Code::Unavailable,
+            PublishError::Unsealable(_) => Code::FailedPrecondition,
+            PublishError::BindNeedsReadOnly | PublishError::BindOfMany(_) => Code::InvalidArgument,
+            PublishError::Record(source) if source.is_full() => Code::ResourceExhausted,
+            PublishError::Target { .. }
+            | PublishError::Mount(_)
+            | PublishError::Record(_)
+            | PublishError::State(_)
+            | PublishError::Panicked(_) => Code::Internal,
+        };
+        status(code, &error)
+    }
+}
+
+impl From<UnpublishError> for Status {
+    fn from(error: UnpublishError) -> Self {
+        let code = match &error {
+            UnpublishError::Busy(_) => Code::Aborted,
+            UnpublishError::Clear { .. }
+            | UnpublishError::Record { .. }
+            | UnpublishError::Panicked(_) => Code::Internal,
+        };
+        status(code, &error)
+    }
+}
+
+impl From<StatsError> for Status {
+    fn from(error: StatsError) -> Self {
+        let code = match &error {
+            StatsError::Unknown(_) | StatsError::Elsewhere { .. } => Code::NotFound,
+            StatsError::Record { .. } | StatsError::Panicked(_) => Code::Internal,
+        };
+        status(code, &error)
+    }
+}

@@ -1,0 +1,209 @@
+//! The driver under test: in this process over a real unix socket, with the kernel's mounts or
+//! with any other [`Mounter`], and a client that speaks as kubelet does.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use skillmount::artifact::descriptor::Platform;
+use skillmount::csi::identity::IdentityService;
+use skillmount::csi::node::NodeService;
+use skillmount::csi::server;
+use skillmount::csi::v1::identity_client::IdentityClient;
+use skillmount::csi::v1::node_client::NodeClient;
+use skillmount::csi::v1::volume_capability::{AccessMode, AccessType, MountVolume, access_mode};
+use skillmount::csi::v1::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
+use skillmount::mount::{KernelMounter, Mounter};
+use skillmount::pull::{PullConfig, Puller};
+use skillmount::registry::{Registry, RegistryConfig, install_crypto_provider};
+use skillmount::store::Store;
+use skillmount::unpack::Limits;
+use skillmount::volume::Volumes;
+use tokio::net::UnixStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status};
+use tower::service_fn;
+
+/// What a driver is started with.
+pub struct Setup {
+    pub registry: RegistryConfig,
+    pub limits: Limits,
+    pub platform: Platform,
+    pub mounter: Arc<dyn Mounter>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let registry =
+            RegistryConfig { retry_pause: Duration::from_millis(1), ..RegistryConfig::default() };
+        Self {
+            registry,
+            limits: Limits::default(),
+            platform: Platform::node(),
+            mounter: Arc::new(KernelMounter::detect()),
+        }
+    }
+}
+
+/// A running driver.
+pub struct Driver {
+    pub root: PathBuf,
+    stop: Option<oneshot::Sender<()>>,
+    served: JoinHandle<()>,
+    channel: Channel,
+}
+
+/// A volume as a pod asks for it.
+#[derive(Clone)]
+pub struct Volume {
+    pub id: String,
+    pub target: PathBuf,
+    pub read_only: bool,
+    pub attributes: HashMap<String, String>,
+    pub secrets: HashMap<String, String>,
+}
+
+impl Driver {
+    /// Starts a driver with its state, socket and targets below `root`, which may hold those of
+    /// an earlier one.
+    pub async fn start(root: &Path, setup: Setup) -> Self {
+        install_crypto_provider();
+        let state = root.join("state");
+        let store = Arc::new(Store::open(&state).expect("open the store"));
+        let registry = Registry::new(setup.registry).expect("set up the registry");
+        let config = PullConfig {
+            limits: setup.limits,
+            platform: setup.platform,
+            concurrent: 8,
+            timeout: Duration::from_secs(60),
+        };
+        let puller = Arc::new(Puller::new(registry, store.clone(), config));
+        let volumes = Arc::new(Volumes::new(store, setup.mounter, puller));
+        volumes.recover().expect("recover");
+        let socket = root.join("csi.sock");
+        let listener = server::bind(&socket).await.expect("bind");
+        let (stop, stopped) = oneshot::channel();
+        let node = NodeService::new("node-1".into(), volumes);
+        let served = tokio::spawn(async move {
+            let identity = IdentityService::new("csi.skillmount.dev".into());
+            let stop = async { drop(stopped.await) };
+            server::serve(listener, identity, node, stop).await.expect("serve");
+        });
+        std::fs::create_dir_all(root.join("pods")).expect("make pods");
+        Self { root: root.into(), stop: Some(stop), served, channel: connect(&socket).await }
+    }
+
+    pub fn node(&self) -> NodeClient<Channel> {
+        NodeClient::new(self.channel.clone())
+    }
+
+    pub fn identity(&self) -> IdentityClient<Channel> {
+        IdentityClient::new(self.channel.clone())
+    }
+
+    /// A volume of this driver's for `reference`; its target does not exist yet.
+    pub fn volume(&self, id: &str, reference: &str) -> Volume {
+        let pod = self.root.join("pods").join(id);
+        std::fs::create_dir_all(&pod).expect("make the pod's directory");
+        Volume {
+            id: id.into(),
+            target: pod.join("mount"),
+            read_only: true,
+            attributes: [("reference".to_owned(), reference.to_owned())].into(),
+            secrets: HashMap::new(),
+        }
+    }
+
+    pub async fn publish(&self, volume: &Volume) -> Result<(), Status> {
+        self.node().node_publish_volume(volume.publish()).await.map(drop)
+    }
+
+    /// Publishes with a deadline, as kubelet sends it.
+    pub async fn publish_within(&self, volume: &Volume, timeout: Duration) -> Result<(), Status> {
+        let mut request = Request::new(volume.publish());
+        request.set_timeout(timeout);
+        self.node().node_publish_volume(request).await.map(drop)
+    }
+
+    pub async fn unpublish(&self, volume: &Volume) -> Result<(), Status> {
+        let request = NodeUnpublishVolumeRequest {
+            volume_id: volume.id.clone(),
+            target_path: volume.target.display().to_string(),
+        };
+        self.node().node_unpublish_volume(request).await.map(drop)
+    }
+
+    /// Stops as SIGTERM does.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        drop(self.channel);
+        self.served.await.expect("the server ends");
+    }
+}
+
+impl Volume {
+    pub fn attribute(mut self, key: &str, value: &str) -> Self {
+        self.attributes.insert(key.into(), value.into());
+        self
+    }
+
+    pub fn read_only(mut self, read_only: bool) -> Self {
+        self.read_only = read_only;
+        self
+    }
+
+    /// A pull secret as `kubectl create secret docker-registry` makes it.
+    pub fn secret(self, registry: &str, user: &str, password: &str) -> Self {
+        let json = format!(
+            r#"{{"auths":{{"{registry}":{{"username":"{user}","password":"{password}"}}}}}}"#
+        );
+        self.raw_secret(".dockerconfigjson", &json)
+    }
+
+    pub fn raw_secret(mut self, key: &str, value: &str) -> Self {
+        self.secrets.insert(key.into(), value.into());
+        self
+    }
+
+    pub fn publish(&self) -> NodePublishVolumeRequest {
+        let mut volume_context = self.attributes.clone();
+        for (key, value) in [
+            ("csi.storage.k8s.io/pod.name", "agent"),
+            ("csi.storage.k8s.io/pod.namespace", "team"),
+            ("csi.storage.k8s.io/pod.uid", "0768eb6d-4803-492e-91ed-aa92be06dc18"),
+            ("csi.storage.k8s.io/serviceAccount.name", "default"),
+            ("csi.storage.k8s.io/ephemeral", "true"),
+        ] {
+            volume_context.insert(key.into(), value.into());
+        }
+        let mode = access_mode::Mode::SingleNodeWriter.into();
+        NodePublishVolumeRequest {
+            volume_id: self.id.clone(),
+            target_path: self.target.display().to_string(),
+            volume_capability: Some(VolumeCapability {
+                access_mode: Some(AccessMode { mode }),
+                access_type: Some(AccessType::Mount(MountVolume::default())),
+            }),
+            readonly: self.read_only,
+            secrets: self.secrets.clone(),
+            volume_context,
+            ..Default::default()
+        }
+    }
+}
+
+/// A client of the socket. Its authority is kubelet's.
+pub async fn connect(socket: &Path) -> Channel {
+    let socket = socket.to_owned();
+    Endpoint::from_static("http://localhost")
+        .connect_with_connector(service_fn(move |_| {
+            let socket = socket.clone();
+            async move { UnixStream::connect(socket).await.map(TokioIo::new) }
+        }))
+        .await
+        .expect("connect to the driver")
+}
