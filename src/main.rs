@@ -1,3 +1,7 @@
 //! The `skillmount` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    skillmount::cli::run(std::env::args_os())
+}

@@ -1,0 +1,119 @@
+//! Flags that several subcommands share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use crate::artifact::descriptor::Platform;
+use crate::observability::logging::LogFormat;
+use crate::pull::PullConfig;
+use crate::registry::RegistryConfig;
+use crate::unpack::Limits;
+
+/// How registries are reached.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Registries")]
+pub(super) struct RegistryArgs {
+    /// Registry (host[:port]) that may be spoken to without TLS; may be repeated
+    #[arg(long, value_name = "HOST", env = "SKILLMOUNT_PLAIN_HTTP", value_delimiter = ',')]
+    plain_http: Vec<String>,
+    /// PEM file of CA certificates to trust besides the system's; may be repeated
+    #[arg(long, value_name = "FILE", env = "SKILLMOUNT_CA_FILE", value_delimiter = ',')]
+    ca_file: Vec<PathBuf>,
+    /// Seconds to wait for a connection
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SKILLMOUNT_CONNECT_TIMEOUT",
+          value_parser = clap::value_parser!(u64).range(1..=600))]
+    connect_timeout: u64,
+    /// Seconds to wait for the next bytes of an answer
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "SKILLMOUNT_READ_TIMEOUT",
+          value_parser = clap::value_parser!(u64).range(1..=600))]
+    read_timeout: u64,
+    /// Bytes of the largest manifest that is read
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, env = "SKILLMOUNT_MAX_MANIFEST_BYTES")]
+    max_manifest_bytes: u64,
+}
+
+impl RegistryArgs {
+    pub(super) fn config(&self) -> RegistryConfig {
+        RegistryConfig {
+            plain_http: self.plain_http.clone(),
+            ca_files: self.ca_file.clone(),
+            connect_timeout: Duration::from_secs(self.connect_timeout),
+            read_timeout: Duration::from_secs(self.read_timeout),
+            manifest_bytes: self.max_manifest_bytes,
+            ..RegistryConfig::default()
+        }
+    }
+}
+
+/// What one artifact may hold, and how much is pulled at once.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+pub(super) struct LimitArgs {
+    /// Layers of one artifact
+    #[arg(long, default_value_t = Limits::default().layers, env = "SKILLMOUNT_MAX_LAYERS")]
+    max_layers: u32,
+    /// Files, directories and links of one artifact
+    #[arg(long, default_value_t = Limits::default().entries, env = "SKILLMOUNT_MAX_ENTRIES")]
+    max_entries: u32,
+    /// Bytes of one file
+    #[arg(long, default_value_t = Limits::default().file_bytes, env = "SKILLMOUNT_MAX_FILE_BYTES")]
+    max_file_bytes: u64,
+    /// Bytes of all files of one artifact
+    #[arg(long, default_value_t = Limits::default().total_bytes, env = "SKILLMOUNT_MAX_UNPACKED_BYTES")]
+    max_unpacked_bytes: u64,
+    /// How many times larger a layer may become when it is decompressed
+    #[arg(long, default_value_t = Limits::default().ratio, env = "SKILLMOUNT_MAX_RATIO")]
+    max_ratio: u32,
+    /// Depth of directories
+    #[arg(long, default_value_t = Limits::default().depth, env = "SKILLMOUNT_MAX_DEPTH")]
+    max_depth: u32,
+    /// Bytes of a SKILL.md
+    #[arg(long, default_value_t = Limits::default().skill_md_bytes, env = "SKILLMOUNT_MAX_SKILL_MD_BYTES")]
+    max_skill_md_bytes: u64,
+    /// Largest zstd window, as a power of two
+    #[arg(long, default_value_t = Limits::default().zstd_window_log, env = "SKILLMOUNT_MAX_ZSTD_WINDOW_LOG",
+          value_parser = clap::value_parser!(u32).range(10..=31))]
+    max_zstd_window_log: u32,
+    /// Pulls that run at once
+    #[arg(long, default_value_t = 8, env = "SKILLMOUNT_MAX_CONCURRENT_PULLS",
+          value_parser = clap::value_parser!(u32).range(1..=1024))]
+    max_concurrent_pulls: u32,
+    /// Seconds that one pull may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 1800, env = "SKILLMOUNT_PULL_TIMEOUT",
+          value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pull_timeout: u64,
+}
+
+impl LimitArgs {
+    pub(super) fn config(&self) -> PullConfig {
+        PullConfig {
+            limits: Limits {
+                layers: self.max_layers,
+                entries: self.max_entries,
+                file_bytes: self.max_file_bytes,
+                total_bytes: self.max_unpacked_bytes,
+                ratio: self.max_ratio,
+                depth: self.max_depth,
+                skill_md_bytes: self.max_skill_md_bytes,
+                zstd_window_log: self.max_zstd_window_log,
+            },
+            platform: Platform::node(),
+            concurrent: self.max_concurrent_pulls as usize,
+            timeout: Duration::from_secs(self.pull_timeout),
+        }
+    }
+}
+
+/// What is logged, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Logging")]
+pub(super) struct LogArgs {
+    /// Level (error, warn, info, debug, trace) or filter (skillmount=debug)
+    #[arg(long, env = "SKILLMOUNT_LOG_LEVEL", default_value = "info")]
+    pub(super) log_level: String,
+    /// Format of the log on standard error
+    #[arg(long, env = "SKILLMOUNT_LOG_FORMAT", default_value = "text")]
+    pub(super) log_format: LogFormat,
+}

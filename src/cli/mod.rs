@@ -1,0 +1,102 @@
+//! The command line: flags, their environment names, and what each subcommand wires together.
+
+mod args;
+mod inspect;
+mod node;
+mod pull;
+mod source;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::observability::chain;
+
+/// `EX_USAGE` of sysexits(3): a bad flag, found before anything is bound or opened.
+const USAGE: u8 = 64;
+
+/// Mounts agent skills from OCI registries into pods, read-only.
+#[derive(Debug, Parser)]
+#[command(name = "skillmount", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the CSI node driver on a unix socket
+    Node(Box<node::NodeArgs>),
+    /// Say what a reference would mount, and why
+    Inspect(Box<inspect::InspectArgs>),
+    /// Write the files that a volume would show into a directory
+    Pull(Box<pull::PullArgs>),
+    /// Print the version
+    Version,
+}
+
+/// Why a subcommand failed.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The flags contradict each other or name something that cannot be.
+    Usage(String),
+    /// It did not work.
+    Failed(String),
+}
+
+impl Failure {
+    fn usage(error: &dyn std::error::Error) -> Self {
+        Self::Usage(chain(error))
+    }
+
+    fn failed(error: &dyn std::error::Error) -> Self {
+        Self::Failed(chain(error))
+    }
+}
+
+/// Runs the command line and says how the process should end.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let asked = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            let shown = error.print().is_ok();
+            return if asked && shown { ExitCode::SUCCESS } else { ExitCode::from(USAGE) };
+        }
+    };
+    let outcome = match cli.command {
+        Command::Node(args) => args.run(),
+        Command::Inspect(args) => args.run(),
+        Command::Pull(args) => args.run(),
+        Command::Version => print(&format!("skillmount {}\n", env!("CARGO_PKG_VERSION"))),
+    };
+    let (text, code) = match outcome {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(text)) => (text, ExitCode::from(USAGE)),
+        Err(Failure::Failed(text)) => (text, ExitCode::FAILURE),
+    };
+    // With standard error gone there is nobody left to tell; the code still tells.
+    drop(writeln!(std::io::stderr(), "error: {text}"));
+    code
+}
+
+/// Prints to standard output. A reader that has gone (`| head`) is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::failed(&error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Builds the runtime: all async work of a process runs on it.
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::failed(&error))
+}

@@ -1,0 +1,116 @@
+//! `skillmount node`: the driver.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::args::{LimitArgs, LogArgs, RegistryArgs};
+use super::{Failure, runtime};
+use crate::csi::identity::IdentityService;
+use crate::csi::node::NodeService;
+use crate::csi::server::{self, socket_path};
+use crate::mount::KernelMounter;
+use crate::observability::logging;
+use crate::pull::Puller;
+use crate::registry::{Registry, install_crypto_provider};
+use crate::store::Store;
+use crate::volume::Volumes;
+
+/// The longest driver name (CSI specification, GetPluginInfo).
+const MAX_NAME: usize = 63;
+
+#[derive(Debug, Args)]
+pub(super) struct NodeArgs {
+    /// Socket to serve CSI on
+    #[arg(long, env = "CSI_ENDPOINT", default_value = "unix:///csi/csi.sock")]
+    endpoint: String,
+    /// This node's name, as kubelet registers it
+    #[arg(long, env = "NODE_NAME")]
+    node_id: String,
+    /// The driver's name: that of the CSIDriver object
+    #[arg(long, env = "SKILLMOUNT_DRIVER_NAME", default_value = "csi.skillmount.dev", value_parser = driver_name)]
+    driver_name: String,
+    /// Directory for trees and records; must outlive the container
+    #[arg(long, env = "SKILLMOUNT_STATE_DIR", default_value = "/var/lib/skillmount")]
+    state_dir: PathBuf,
+    #[command(flatten)]
+    registry: RegistryArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+impl NodeArgs {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let socket = socket_path(&self.endpoint).map_err(|e| Failure::usage(&e))?;
+        if self.node_id.is_empty() || self.node_id.len() > 256 {
+            return Err(Failure::Usage("--node-id must have 1 to 256 bytes".into()));
+        }
+        logging::init(self.log.log_format, &self.log.log_level).map_err(|e| Failure::usage(&e))?;
+        install_crypto_provider();
+        let registry = Registry::new(self.registry.config()).map_err(|e| Failure::usage(&e))?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            driver_name = self.driver_name,
+            node_id = self.node_id,
+            endpoint = %socket.display(),
+            state_dir = %self.state_dir.display(),
+            registry = ?self.registry,
+            limits = ?self.limits,
+            "starting"
+        );
+        runtime()?.block_on(self.serve(&socket, registry))
+    }
+
+    async fn serve(self, socket: &Path, registry: Registry) -> Result<(), Failure> {
+        let stop = stop().map_err(|e| Failure::failed(&e))?;
+        let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;
+        let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
+        let puller = Arc::new(Puller::new(registry, store.clone(), self.limits.config()));
+        let volumes = Arc::new(Volumes::new(store, mounter, puller));
+        let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
+        tracing::info!(
+            published = recovered.published,
+            unmounted = recovered.unmounted,
+            half_made = recovered.half_made,
+            "volumes known"
+        );
+        let listener = server::bind(socket).await.map_err(|e| Failure::failed(&e))?;
+        tracing::info!(endpoint = %socket.display(), "serving");
+        let identity = IdentityService::new(self.driver_name);
+        let node = NodeService::new(self.node_id, volumes);
+        server::serve(listener, identity, node, stop).await.map_err(|e| Failure::failed(&e))?;
+        tracing::info!("stopped; published volumes stay mounted");
+        Ok(())
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+fn stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        tracing::info!(signal = name, "stopping: calls in flight are finished");
+    })
+}
+
+/// Kubernetes wants a DNS subdomain, the CSI specification at most 63 characters.
+fn driver_name(name: &str) -> Result<String, String> {
+    let word = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    if name.len() <= MAX_NAME && name.split('.').all(word) {
+        return Ok(name.into());
+    }
+    Err(format!("not a DNS subdomain of at most {MAX_NAME} characters"))
+}

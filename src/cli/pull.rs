@@ -1,0 +1,234 @@
+//! `skillmount pull`: the files that a volume would show, in a directory.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::source::SourceArgs;
+use super::{Failure, print, runtime};
+use crate::pull::{
+    HumanBytes, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled, Puller, Step,
+};
+use crate::store::{Store, remove_tree};
+use crate::volume::attributes::{Attributes, Layout};
+use crate::volume::compose::{Composition, compose};
+
+#[derive(Debug, Args)]
+pub(super) struct PullArgs {
+    /// What to pull; several references make one directory of skills
+    #[arg(required = true, value_name = "REF")]
+    references: Vec<String>,
+    /// Directory to write; must not exist, or be empty
+    #[arg(long, short, value_name = "DIR")]
+    output: PathBuf,
+    /// What the directory's root is: auto, flat, nested or raw
+    #[arg(long, default_value = "auto")]
+    layout: String,
+    /// Names to take out of a collection, comma-separated
+    #[arg(long, default_value = "")]
+    skills: String,
+    /// Name of the skill's directory, with one skill and layout nested
+    #[arg(long, default_value = "")]
+    name: String,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+impl PullArgs {
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let attributes = self.attributes()?;
+        let output = std::path::absolute(&self.output).map_err(|e| Failure::usage(&e))?;
+        free(&output)?;
+        let registry = self.source.registry()?;
+        let keyring = Arc::new(self.source.keyring()?);
+        let scratch = Scratch::beside(&output)?;
+        let store = Store::open(&scratch.path.join("state")).map_err(|e| Failure::failed(&e))?;
+        let puller = Arc::new(Puller::new(registry, Arc::new(store), self.source.limits.config()));
+        let start = Instant::now();
+        let pulled = runtime()?.block_on(async {
+            let options = PullOptions {
+                raw: attributes.layout == Layout::Raw,
+                name: attributes.name.clone(),
+                skills: match attributes.references.len() {
+                    1 => attributes.skills.clone(),
+                    _ => Vec::new(),
+                },
+                validation: attributes.validation,
+            };
+            let flights = attributes.references.iter().map(|reference| {
+                puller.pull(PullRequest {
+                    reference: reference.clone(),
+                    policy: PullPolicy::Always,
+                    options: options.clone(),
+                    keyring: keyring.clone(),
+                })
+            });
+            watch(&attributes, flights.collect()).await
+        })?;
+        let composition = compose(&attributes, &pulled).map_err(|e| Failure::failed(&e))?;
+        write(&composition, &scratch, &output).map_err(|error| {
+            Failure::Failed(format!("cannot write {}: {error}", output.display()))
+        })?;
+        report(&pulled, &composition, &output, start.elapsed())
+    }
+
+    /// The flags are the volume's attributes, by the same names and rules.
+    fn attributes(&self) -> Result<Attributes, Failure> {
+        let mut context = HashMap::new();
+        let references = self.references.join("\n");
+        let validation = self.source.validation.to_string();
+        for (key, value) in [
+            ("reference", &references),
+            ("layout", &self.layout),
+            ("skills", &self.skills),
+            ("name", &self.name),
+            ("validation", &validation),
+        ] {
+            context.insert(key.to_owned(), value.clone());
+        }
+        let (attributes, _) = Attributes::parse(&context).map_err(|e| Failure::usage(&e))?;
+        Ok(attributes)
+    }
+}
+
+/// The output must be free before anything is downloaded.
+fn free(output: &Path) -> Result<(), Failure> {
+    let problem = match fs::read_dir(output) {
+        Ok(mut entries) => entries.next().map(|_| "it is not empty".to_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(error.to_string()),
+    };
+    match problem {
+        Some(problem) => Err(Failure::Usage(format!("--output {}: {problem}", output.display()))),
+        None => Ok(()),
+    }
+}
+
+/// A private directory beside the output, so that what is finished can be renamed into place.
+struct Scratch {
+    parent: PathBuf,
+    name: String,
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn beside(output: &Path) -> Result<Self, Failure> {
+        let parent = output.parent().unwrap_or(output).to_owned();
+        let name = format!(".skillmount-pull-{}", std::process::id());
+        let path = parent.join(&name);
+        fs::DirBuilder::new()
+            .mode(0o700)
+            .create(&path)
+            .map_err(|error| Failure::Failed(format!("cannot make {}: {error}", path.display())))?;
+        Ok(Self { parent, name, path })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let removed = fs::File::open(&self.parent)
+            .and_then(|parent| remove_tree(parent.as_fd(), self.name.as_ref()));
+        if let Err(error) = removed {
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the scratch directory");
+        }
+    }
+}
+
+/// Waits for all pulls, with bars for a person and plain lines for a log.
+async fn watch(
+    attributes: &Attributes,
+    flights: Vec<PullFlight>,
+) -> Result<Vec<Arc<Pulled>>, Failure> {
+    let bars = MultiProgress::new();
+    let terminal = io::stderr().is_terminal();
+    let waits = attributes.references.iter().zip(flights).map(|(reference, mut flight)| {
+        let bar = terminal.then(|| bars.add(bar(&reference.to_string())));
+        async move {
+            let progress = flight.progress.clone();
+            let mut tick = tokio::time::interval(Duration::from_millis(100));
+            let outcome = loop {
+                tokio::select! {
+                    outcome = flight.wait() => break outcome,
+                    _ = tick.tick() => {
+                        if let (Some(bar), Step::Pulling) = (&bar, progress.step()) {
+                            bar.set_length(progress.total());
+                            bar.set_position(progress.done());
+                        }
+                    }
+                }
+            };
+            if let Some(bar) = &bar {
+                bar.finish_and_clear();
+            }
+            outcome.map_err(|error| {
+                Failure::Failed(format!(
+                    "cannot pull {reference}: {}",
+                    crate::observability::chain(&*error)
+                ))
+            })
+        }
+    });
+    futures_util::future::try_join_all(waits).await
+}
+
+fn bar(reference: &str) -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    let template =
+        "{prefix} [{bar:30}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar.with_prefix(reference.to_owned())
+}
+
+/// Moves what the volume would show into one directory, and that into place.
+fn write(composition: &Composition, scratch: &Scratch, output: &Path) -> io::Result<()> {
+    let view = scratch.path.join("view");
+    fs::create_dir(&view)?;
+    fs::set_permissions(&view, fs::Permissions::from_mode(0o755))?;
+    for directory in &composition.directories {
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            fs::rename(entry.path(), view.join(entry.file_name()))?;
+        }
+    }
+    fs::rename(&view, output)
+}
+
+fn report(
+    pulled: &[Arc<Pulled>],
+    composition: &Composition,
+    output: &Path,
+    took: Duration,
+) -> Result<(), Failure> {
+    let mut text = String::new();
+    for pulled in pulled {
+        text.push_str(&format!("{} is {}\n", pulled.reference, pulled.digest));
+        for warning in pulled.trees.iter().flat_map(|tree| &tree.info.warnings) {
+            text.push_str(&format!("  warning: {warning}\n"));
+        }
+    }
+    let trees = || pulled.iter().flat_map(|pulled| &pulled.trees);
+    let files: u64 = trees().map(|tree| tree.info.files).sum();
+    let bytes: u64 = trees().map(|tree| tree.info.bytes).sum();
+    let what = match composition.skills.as_slice() {
+        [] => "the artifact as it is".to_owned(),
+        [one] => format!("skill {one}"),
+        many => format!("{} skills ({})", many.len(), many.join(", ")),
+    };
+    text.push_str(&format!(
+        "wrote {what} to {}: {files} files, {}, in {:.0?}\n",
+        output.display(),
+        HumanBytes(bytes),
+        took
+    ));
+    print(&text)
+}
