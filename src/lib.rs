@@ -9,6 +9,7 @@ pub mod mount;
 pub mod observability;
 pub mod pull;
 pub mod reference;
+pub mod registration;
 pub mod registry;
 pub mod store;
 pub mod unpack;
