@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
 use super::{Failure, runtime};
@@ -14,6 +15,7 @@ use crate::csi::server::{self, socket_path};
 use crate::mount::KernelMounter;
 use crate::observability::logging;
 use crate::pull::Puller;
+use crate::registration;
 use crate::registry::{Registry, install_crypto_provider};
 use crate::store::Store;
 use crate::volume::Volumes;
@@ -35,6 +37,14 @@ pub(super) struct NodeArgs {
     /// Directory for trees and records; must outlive the container
     #[arg(long, env = "SKILLMOUNT_STATE_DIR", default_value = "/var/lib/skillmount")]
     state_dir: PathBuf,
+    /// Directory of kubelet's plugin registration sockets; without it another process registers
+    /// the driver (node-driver-registrar)
+    #[arg(long, value_name = "DIR", env = "SKILLMOUNT_REGISTRATION_DIR")]
+    registration_dir: Option<PathBuf>,
+    /// Path of the CSI socket on the node, as kubelet is told [default:
+    /// /var/lib/kubelet/plugins/<DRIVER_NAME>/csi.sock]
+    #[arg(long, value_name = "PATH", env = "SKILLMOUNT_KUBELET_ENDPOINT")]
+    kubelet_endpoint: Option<PathBuf>,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
@@ -80,12 +90,37 @@ impl NodeArgs {
         );
         let listener = server::bind(socket).await.map_err(|e| Failure::failed(&e))?;
         tracing::info!(endpoint = %socket.display(), "serving");
-        let identity = IdentityService::new(self.driver_name);
-        let node = NodeService::new(self.node_id, volumes);
-        server::serve(listener, identity, node, stop).await.map_err(|e| Failure::failed(&e))?;
+        let (stopping, stopped) = watch::channel(false);
+        tokio::spawn(async move {
+            stop.await;
+            stopping.send_replace(true);
+        });
+        let identity = IdentityService::new(self.driver_name.clone());
+        let node = NodeService::new(self.node_id.clone(), volumes);
+        let serving = async {
+            let served = server::serve(listener, identity, node, raised(stopped.clone())).await;
+            served.map_err(|e| Failure::failed(&e))
+        };
+        tokio::try_join!(serving, self.register(raised(stopped.clone())))?;
         tracing::info!("stopped; published volumes stay mounted");
         Ok(())
     }
+
+    /// Keeps the driver registered with kubelet until `stop`, if that was asked for.
+    async fn register(&self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+        let Some(directory) = &self.registration_dir else { return Ok(()) };
+        let endpoint = self.kubelet_endpoint.clone().unwrap_or_else(|| {
+            format!("/var/lib/kubelet/plugins/{}/csi.sock", self.driver_name).into()
+        });
+        registration::serve(directory, &self.driver_name, &endpoint, stop)
+            .await
+            .map_err(|e| Failure::failed(&e))
+    }
+}
+
+/// Resolves once the flag is raised, or can never be.
+async fn raised(mut flag: watch::Receiver<bool>) {
+    drop(flag.wait_for(|raised| *raised).await);
 }
 
 /// Resolves at SIGTERM or SIGINT.
