@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -72,6 +73,7 @@ impl NodeArgs {
             limits = ?self.limits,
             "starting"
         );
+        raise_file_limit();
         runtime()?.block_on(self.serve(&socket, registry))
     }
 
@@ -80,6 +82,7 @@ impl NodeArgs {
         let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;
         let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
         let puller = Arc::new(Puller::new(registry, store.clone(), self.limits.config()));
+        puller.flush_leftovers();
         let volumes = Arc::new(Volumes::new(store, mounter, puller));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
         tracing::info!(
@@ -115,6 +118,15 @@ impl NodeArgs {
         registration::serve(directory, &self.driver_name, &endpoint, stop)
             .await
             .map_err(|e| Failure::failed(&e))
+    }
+}
+
+/// An overlay of hundreds of skills holds a descriptor for each while it is made, and the usual
+/// soft limit of 1024 is there for `select(2)`, which nothing here uses.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
 

@@ -49,6 +49,28 @@ impl Puller {
         Ok(Pulled { reference: request.reference.clone(), digest, trees, collection, local: false })
     }
 
+    /// Brings to the disk what an earlier run of the driver left in memory.
+    pub fn flush_leftovers(self: &Arc<Self>) {
+        self.flush(self.store.unflushed());
+    }
+
+    /// Flushing waits for the disk; a pod need not.
+    fn flush(self: &Arc<Self>, keys: Vec<String>) {
+        let puller = self.clone();
+        tokio::task::spawn_blocking(move || {
+            for key in keys {
+                if let Err(error) = puller.store.flush(&key) {
+                    let error = chain(&error);
+                    tracing::warn!(
+                        tree = key,
+                        error,
+                        "cannot flush a tree; after a power cut it is pulled again"
+                    );
+                }
+            }
+        });
+    }
+
     async fn remember(
         self: &Arc<Self>,
         request: &PullRequest,
@@ -89,18 +111,7 @@ impl Puller {
                 .await?;
         progress.enter(Step::Storing);
         let tree = blocking(move || commit(part, key, unpacked, staging)).await??;
-        let (puller, key) = (self.clone(), tree.info.key.clone());
-        // Flushing waits for the disk; the pod need not.
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = puller.store.flush(&key) {
-                let error = chain(&error);
-                tracing::warn!(
-                    tree = key,
-                    error,
-                    "cannot flush a tree; after a power cut it is pulled again"
-                );
-            }
-        });
+        self.flush(vec![tree.info.key.clone()]);
         Ok(tree)
     }
 }
