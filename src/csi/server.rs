@@ -15,8 +15,12 @@ use super::node::NodeService;
 use super::v1::identity_server::IdentityServer;
 use super::v1::node_server::NodeServer;
 
-/// The longest path of a unix socket, in bytes (`sun_path`, unix(7)).
-const MAX_SOCKET_PATH: usize = 107;
+/// What the socket's path is extended by while it is made.
+const HIDDEN: &str = ".new/s";
+
+/// The longest path of our socket, in bytes: `sun_path` (unix(7)) takes 107, and the socket is
+/// made at a longer one.
+const MAX_SOCKET_PATH: usize = 107 - HIDDEN.len();
 
 /// The largest request that is read, in bytes. A Secret has at most 1 MiB.
 const MAX_REQUEST: usize = 4 << 20;
@@ -75,24 +79,24 @@ pub async fn bind(path: &Path) -> Result<UnixListener, ServeError> {
         Err(error) => return Err(failed(error)),
     }
     // Made in a directory that only we can enter, so that it is private before it has its name.
-    let mut private = path.as_os_str().to_owned();
-    private.push(".new");
-    let private = PathBuf::from(private);
-    let hidden = private.join("s");
-    if hidden.as_os_str().len() > MAX_SOCKET_PATH {
+    if path.as_os_str().len() > MAX_SOCKET_PATH {
         return Err(ServeError::TooLong(path.into()));
     }
-    for leftover in [fs::remove_file(&hidden), fs::remove_dir(&private)] {
+    let mut hidden = path.as_os_str().to_owned();
+    hidden.push(HIDDEN);
+    let hidden = PathBuf::from(hidden);
+    let private = hidden.parent().unwrap_or(path);
+    for leftover in [fs::remove_file(&hidden), fs::remove_dir(private)] {
         match leftover {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
     }
-    fs::DirBuilder::new().mode(0o700).create(&private).map_err(failed)?;
+    fs::DirBuilder::new().mode(0o700).create(private).map_err(failed)?;
     let listener = UnixListener::bind(&hidden).map_err(failed)?;
     fs::set_permissions(&hidden, fs::Permissions::from_mode(0o600)).map_err(failed)?;
     fs::rename(&hidden, path).map_err(failed)?;
-    fs::remove_dir(&private).map_err(failed)?;
+    fs::remove_dir(private).map_err(failed)?;
     Ok(listener)
 }
 
@@ -123,6 +127,18 @@ mod tests {
         for bad in ["tcp://1.2.3.4:1", "csi.sock", "unix://csi.sock", "/", ""] {
             assert!(matches!(socket_path(bad), Err(ServeError::Endpoint(_))), "{bad}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_path_fits_or_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().as_os_str().len() + 1;
+        let longest = directory.path().join("s".repeat(MAX_SOCKET_PATH - root));
+        bind(&longest).await.unwrap();
+        let longer = directory.path().join("s".repeat(MAX_SOCKET_PATH + 1 - root));
+        let refused = bind(&longer).await.unwrap_err();
+        let expected = format!("socket path {longer:?} is longer than 101 bytes");
+        assert_eq!(refused.to_string(), expected);
     }
 
     #[tokio::test]

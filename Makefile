@@ -1,0 +1,33 @@
+# One command for each thing that people do here; `make` lists them.
+
+CARGO ?= cargo
+
+.PHONY: help demo test lint fmt conformance
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
+
+# Built together and not quietly: the first build takes minutes, and cargo shows how far it is.
+demo: ## Run the driver, a registry and kubelet's calls; no root, no set-up, nothing left behind
+	$(CARGO) build --bin skillmount --example demo
+	@$(CARGO) run --quiet --example demo
+
+test: ## Run all tests (SKILLMOUNT_TEST_NO_NAMESPACES=1 skips those that mount)
+	$(CARGO) test --all-targets
+	$(CARGO) test --doc
+
+lint: ## Check format, lints, documentation and dependencies
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		echo '$(CARGO) deny check'; $(CARGO) deny check; \
+	else \
+		echo 'cargo-deny is not installed: dependencies are not checked (cargo install cargo-deny)'; \
+	fi
+
+fmt: ## Format the code
+	$(CARGO) fmt
+
+conformance: ## Run the CSI sanity tests against the driver
+	sh tests/conformance/run.sh
