@@ -44,6 +44,9 @@ impl From<PublishError> for Status {
         let code = match &error {
             // Non-final: nothing is wrong, it is only not done.
             PublishError::Busy(_) | PublishError::InProgress { .. } => Code::Aborted,
+            // The CSI specification's table of second publishes: another path exceeds the
+            // volume's capabilities, other settings at the same path contradict the first call.
+            PublishError::Elsewhere { .. } => Code::FailedPrecondition,
             PublishError::Incompatible { .. } => Code::AlreadyExists,
             PublishError::Secret(_) => Code::Unauthenticated,
             PublishError::Pull { source, .. } => match source.blame() {

@@ -24,6 +24,16 @@ pub enum PublishError {
     /// Another call for this volume is at work.
     #[error("another operation for volume {0} is in progress")]
     Busy(String),
+    /// The volume is published, but at another path. A volume of ours has one.
+    #[error("volume {volume_id} is already published at {}, not at {}", target.display(), asked.display())]
+    Elsewhere {
+        /// The volume.
+        volume_id: String,
+        /// Where it is published.
+        target: PathBuf,
+        /// Where the call asks for it.
+        asked: PathBuf,
+    },
     /// The volume is published, but as something else.
     #[error("volume {volume_id} is already published at {}: {difference}", target.display())]
     Incompatible {
@@ -160,11 +170,16 @@ impl Volumes {
         if record.state != RecordState::Published || !self.is_mounted(&record) {
             return Ok(None);
         }
+        if record.target != request.target {
+            return Err(PublishError::Elsewhere {
+                volume_id: request.volume_id.clone(),
+                target: record.target,
+                asked: request.target.clone(),
+            });
+        }
         let asked: Vec<_> = request.attributes.references.iter().map(ToString::to_string).collect();
         let recorded: Vec<_> = record.references.iter().map(|r| r.reference.to_string()).collect();
-        let difference = if record.target != request.target {
-            format!("the call asks for {}", request.target.display())
-        } else if record.read_only != request.read_only {
+        let difference = if record.read_only != request.read_only {
             format!("with readOnly: {}", record.read_only)
         } else if recorded != asked {
             format!("with {}", recorded.join(", "))

@@ -14,6 +14,8 @@ use rustls::pki_types::PrivateKeyDer;
 pub struct Tls {
     pub(super) config: Arc<ServerConfig>,
     ca_pem: String,
+    certificate_pem: String,
+    key_pem: String,
 }
 
 impl Tls {
@@ -48,6 +50,8 @@ impl Tls {
         let key = KeyPair::generate().unwrap();
         let certificate = server.signed_by(&key, &authority).unwrap();
 
+        let (certificate_pem, key_pem) = (certificate.pem(), key.serialize_pem());
+
         // The provider is named here: callers need not have installed one.
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
@@ -56,12 +60,17 @@ impl Tls {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], PrivateKeyDer::from(key))
             .unwrap();
-        Self { config: Arc::new(config), ca_pem: authority.pem() }
+        Self { config: Arc::new(config), ca_pem: authority.pem(), certificate_pem, key_pem }
     }
 
     /// The authority's certificate, for clients to trust.
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
+    }
+
+    /// The server's certificate and its key, for a server in another process.
+    pub fn server_pem(&self) -> (&str, &str) {
+        (&self.certificate_pem, &self.key_pem)
     }
 }
 

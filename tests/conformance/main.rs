@@ -1,0 +1,25 @@
+//! Foreign tools against the real binary: csi-sanity, Debian's docker-registry, skopeo.
+//!
+//! Run by `sh tests/conformance/run.sh`, which gets the tools. Under a plain `cargo test` each
+//! test says that it is skipped; in the conformance tier a missing tool is a failure.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests assert")]
+#![allow(clippy::print_stdout, reason = "a skipped test says so")]
+
+mod docker_registry;
+#[path = "../support/namespace.rs"]
+mod namespace;
+mod process;
+mod sanity;
+mod shim;
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Whether this is the conformance tier; says so if it is not.
+fn selected(test: &str) -> bool {
+    let selected = std::env::var("SKILLMOUNT_CONFORMANCE").is_ok_and(|value| value == "1");
+    if !selected {
+        println!("skipped: {test} belongs to the conformance tier (tests/conformance/run.sh)");
+    }
+    selected
+}

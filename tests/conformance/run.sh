@@ -1,0 +1,41 @@
+#!/bin/sh
+# The conformance tier: csi-sanity, Debian's docker-registry and skopeo against the real binary.
+# Tools and reports go to .tools/, which git ignores. Arguments go to `cargo test`.
+set -eu
+
+cd "$(dirname "$0")/../.."
+tools=$PWD/.tools
+reports=$tools/conformance
+sanity=github.com/kubernetes-csi/csi-test/v5
+version=v5.5.0 # also in sanity.rs, and the specs-*.txt beside it are this version's
+
+missing=
+for tool in docker-registry htpasswd skopeo unshare; do
+    command -v "$tool" >/dev/null || missing="$missing $tool"
+done
+if [ -n "$missing" ]; then
+    echo "conformance: not found:$missing" >&2
+    echo "conformance: apt-get install docker-registry apache2-utils skopeo util-linux" >&2
+    exit 1
+fi
+
+# What is there is asked for its version, so that a change of it above is not overlooked.
+built() {
+    [ -x "$tools/bin/csi-sanity" ] &&
+        go version -m "$tools/bin/csi-sanity" | grep -q "mod[[:space:]]$sanity[[:space:]]$version[[:space:]]"
+}
+if ! command -v go >/dev/null; then
+    echo "conformance: Go is needed to build csi-sanity $version: https://go.dev/doc/install" >&2
+    exit 1
+fi
+if ! built; then
+    # Statically: it calls nothing of libc's.
+    CGO_ENABLED=0 GOBIN=$tools/bin go install "$sanity/cmd/csi-sanity@$version"
+fi
+
+# No report of an earlier run may pass for one of this.
+rm -rf "$reports"
+outcome=0
+SKILLMOUNT_CONFORMANCE=1 cargo test --test conformance "$@" || outcome=$?
+cat "$reports"/*.summary 2>/dev/null || true
+exit "$outcome"
