@@ -167,6 +167,14 @@ fn every_attribute_is_documented_and_the_reverse() {
 }
 
 #[test]
+fn the_toolchain_is_the_one_of_the_manifest() {
+    let manifest = read("Cargo.toml");
+    let (_, version) = manifest.split_once("rust-version = \"").unwrap();
+    let version = version.split('"').next().unwrap();
+    assert!(read("README.md").contains(&format!("Rust {version} ")), "README.md: Rust {version}");
+}
+
+#[test]
 fn the_book_lists_all_of_its_pages() {
     let contents = read("docs/README.md");
     for document in documents() {
