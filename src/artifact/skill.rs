@@ -64,6 +64,11 @@ impl Layout {
     }
 }
 
+/// Where a skill is, unless it is the whole artifact.
+fn place(root: &str) -> String {
+    if root == "." { String::new() } else { format!(" in {root}") }
+}
+
 /// Why there is nothing to publish.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
@@ -108,7 +113,7 @@ pub enum FindError {
         source: std::io::Error,
     },
     /// A link in a skill that cannot become a file.
-    #[error("the skill in {root} has an unusable link")]
+    #[error("the skill{} has an unusable link", place(.root))]
     Link {
         /// The skill's directory, escaped.
         root: String,

@@ -64,7 +64,9 @@ impl From<PublishError> for Status {
             PublishError::Compose(_) => Code::InvalidArgument,
             // Something may still be mounted: non-final, so that Unpublish is called.
             PublishError::Occupied(_) | PublishError::NotUndone { .. } => Code::Unavailable,
-            PublishError::Unsealable(_) => Code::FailedPrecondition,
+            PublishError::Unsealable(_) | PublishError::UnsealableMany { .. } => {
+                Code::FailedPrecondition
+            }
             PublishError::BindNeedsReadOnly | PublishError::BindOfMany(_) => Code::InvalidArgument,
             PublishError::Record(source) if source.is_full() => Code::ResourceExhausted,
             PublishError::Target { .. }

@@ -21,11 +21,22 @@ use crate::unpack::{Problem, UnpackError};
 pub enum PullError {
     /// Policy `Never`, and there is nothing here that this caller may have. The same text for
     /// content that is absent and for content that is not granted.
-    #[error("it is not present with pull policy of Never")]
+    #[error(
+        "it is not present with pull policy of Never: have it pulled with IfNotPresent and the \
+         same secret first"
+    )]
     NotPresent,
     /// The registry did not say what the reference is.
     #[error("resolving the reference")]
     Resolve(#[source] RegistryError),
+    /// A registry did not say what a reference is that a collection names.
+    #[error("resolving {reference}")]
+    ResolveMember {
+        /// The reference, or the repository of a digest.
+        reference: String,
+        /// Why.
+        source: RegistryError,
+    },
     /// A manifest that an index or a collection names could not be had.
     #[error("fetching manifest {}", digest.short())]
     Manifest {
@@ -70,7 +81,7 @@ pub enum PullError {
     #[error("index {} names another index: only one level is followed", .0.short())]
     Nested(Digest),
     /// The manifest is not one of a skill.
-    #[error("manifest {} is not one of a skill", digest.short())]
+    #[error("cannot use manifest {}", digest.short())]
     Classify {
         /// The manifest.
         digest: Digest,
@@ -191,6 +202,7 @@ impl PullError {
         match self {
             Self::NotPresent => Blame::NotFound,
             Self::Resolve(source)
+            | Self::ResolveMember { source, .. }
             | Self::Manifest { source, .. }
             | Self::Config { source, .. }
             | Self::Download { source, .. } => registry(source),

@@ -322,7 +322,8 @@ impl<'a> Walk<'a> {
         let repository = reference.repository();
         let candidates = self.request.keyring.matching(repository);
         let answer = self.registry.resolve(repository, selector, &candidates).await;
-        answer.map_err(PullError::Resolve)
+        answer
+            .map_err(|source| PullError::ResolveMember { reference: reference.to_string(), source })
     }
 
     /// The members of a skillimage collection: a YAML file of references.

@@ -61,7 +61,8 @@ impl fmt::Display for Cause {
 
 impl Error for Cause {}
 
-/// Why a manifest or a blob could not be had.
+/// Why a manifest or a blob could not be had. Which one it was, the caller knows and says; in the
+/// text it would stand twice.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// A login is needed, and no credential, or no right one, was at hand.
@@ -89,9 +90,7 @@ pub enum RegistryError {
         attempts: Vec<Attempt>,
     },
     /// The registry's rate limit was still in force after all retries.
-    #[error(
-        "{target}: {host} limits the rate of requests ({answer}); a credential may raise the limit"
-    )]
+    #[error("{host} limits the rate of requests ({answer}); a credential may raise the limit")]
     TooManyRequests {
         /// What was asked for.
         target: Arc<Target>,
@@ -101,7 +100,7 @@ pub enum RegistryError {
         answer: Answer,
     },
     /// The server failed, also after retries.
-    #[error("{target}: {host} failed: {answer}")]
+    #[error("{host} failed: {answer}")]
     Server {
         /// What was asked for.
         target: Arc<Target>,
@@ -113,7 +112,7 @@ pub enum RegistryError {
         answer: Answer,
     },
     /// No connection: the name does not resolve, or nobody listens.
-    #[error("{target}: cannot connect to {host}")]
+    #[error("cannot connect to {host}")]
     Connect {
         /// What was asked for.
         target: Arc<Target>,
@@ -123,7 +122,7 @@ pub enum RegistryError {
         source: Cause,
     },
     /// The connection broke before the answer was complete.
-    #[error("{target}: the connection to {host} broke")]
+    #[error("the connection to {host} broke")]
     Interrupted {
         /// What was asked for.
         target: Arc<Target>,
@@ -134,7 +133,7 @@ pub enum RegistryError {
     },
     /// The server's certificate is not trusted.
     #[error(
-        "{target}: the certificate of {host} is not trusted; if a private authority signed it, give the driver that authority's CA file"
+        "the certificate of {host} is not trusted; if a private authority signed it, give the driver that authority's certificate with --ca-file"
     )]
     Certificate {
         /// What was asked for.
@@ -146,7 +145,7 @@ pub enum RegistryError {
     },
     /// TLS failed for another reason than the certificate.
     #[error(
-        "{target}: {host} does not complete a TLS handshake; a registry without TLS has to be listed as plain HTTP"
+        "{host} does not complete a TLS handshake; a registry without TLS has to be named with --plain-http"
     )]
     Tls {
         /// What was asked for.
@@ -157,7 +156,7 @@ pub enum RegistryError {
         source: Cause,
     },
     /// The server took too long to accept the connection or to send the next bytes.
-    #[error("{target}: {host} did not answer in time")]
+    #[error("{host} did not answer in time")]
     Timeout {
         /// What was asked for.
         target: Arc<Target>,
@@ -166,7 +165,7 @@ pub enum RegistryError {
     },
     /// The registry names a token service that must not see a credential.
     #[error(
-        "{target}: no credential was sent: the registry names the token service {realm}, which {problem}"
+        "no credential was sent: the registry names the token service {realm}, which {problem}"
     )]
     Realm {
         /// What was asked for.
@@ -177,7 +176,7 @@ pub enum RegistryError {
         problem: &'static str,
     },
     /// The manifest is longer than a manifest may be.
-    #[error("{target}: the manifest is longer than {limit} bytes")]
+    #[error("the manifest is longer than {limit} bytes")]
     ManifestTooLarge {
         /// What was asked for.
         target: Arc<Target>,
@@ -185,7 +184,7 @@ pub enum RegistryError {
         limit: u64,
     },
     /// The bytes are not those that were asked for.
-    #[error("{target}: the registry sent other content than {expected}{}", got(actual))]
+    #[error("the registry sent other content than {expected}{}", got(actual))]
     Digest {
         /// What was asked for.
         target: Arc<Target>,
@@ -195,7 +194,7 @@ pub enum RegistryError {
         actual: Option<Digest>,
     },
     /// The blob is longer than its descriptor says, or than the cap.
-    #[error("{target}: the registry sends more than {limit} bytes")]
+    #[error("the registry sends more than {limit} bytes")]
     TooLarge {
         /// What was asked for.
         target: Arc<Target>,
@@ -203,7 +202,7 @@ pub enum RegistryError {
         limit: u64,
     },
     /// The blob ended early, also after it was resumed.
-    #[error("{target}: the registry sent {received} of {size} bytes")]
+    #[error("the registry sent {received} of {size} bytes")]
     Truncated {
         /// What was asked for.
         target: Arc<Target>,
@@ -213,7 +212,7 @@ pub enum RegistryError {
         size: u64,
     },
     /// The server breaks the distribution specification, or the token one.
-    #[error("{target}: {host} {problem}")]
+    #[error("{host} {problem}")]
     Protocol {
         /// What was asked for.
         target: Arc<Target>,
@@ -300,24 +299,21 @@ fn refusal(target: &Target, attempts: &[Attempt], what: &str) -> String {
         registry => registry,
     };
     match attempts {
-        [] => format!("{target}: {what}"),
+        [] => what.into(),
         [Attempt { origin: None, answer }] if answer.status() == Some(404) => format!(
-            "{target}: not found ({answer}); if it is private, name a secret with an entry for \
+            "not found ({answer}); if it is private, name a secret with an entry for \
              {registry:?} in nodePublishSecretRef"
         ),
         [Attempt { origin: None, answer }] => format!(
-            "{target}: the registry asks for a login and no credential matched ({answer}); name \
+            "the registry asks for a login and no credential matched ({answer}); name \
              a secret with an entry for {registry:?} in nodePublishSecretRef"
         ),
-        [Attempt { origin: Some(origin), answer }] => {
-            format!("{target}: {what}: {origin}: {answer}")
-        }
+        // In one line: an event's text is shown in a column.
         several => {
-            let mut text = format!("{target}: {what}:");
-            for Attempt { origin, answer } in several {
-                text += &format!("\n  {}: {answer}", origin.as_deref().unwrap_or("anonymous"));
-            }
-            text
+            let tried = several.iter().map(|Attempt { origin, answer }| {
+                format!("{}: {answer}", origin.as_deref().unwrap_or("anonymous"))
+            });
+            format!("{what}: {}", tried.collect::<Vec<_>>().join("; "))
         }
     }
 }

@@ -74,7 +74,7 @@ pub enum AttributesError {
     #[error("{0} references in one volume; at most {MAX_REFERENCES} are allowed")]
     TooManyReferences(usize),
     /// A reference is malformed.
-    #[error("\"reference\"")]
+    #[error(transparent)]
     Reference(#[from] ReferenceError),
     /// A key that nobody knows, with the nearest one that is known.
     #[error("unknown attribute {key:?}{}", nearest.map(|n| format!("; did you mean {n:?}?")).unwrap_or_else(|| format!("; known are {}", KNOWN.join(", "))))]

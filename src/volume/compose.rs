@@ -47,6 +47,17 @@ pub enum ComposeError {
         /// Their names.
         available: String,
     },
+    /// A raw volume shows one artifact.
+    #[error(
+        "layout \"raw\" shows one artifact as it is, but {reference} is a collection of {count}; \
+         use layout \"nested\""
+    )]
+    NotRaw {
+        /// The reference.
+        reference: String,
+        /// How many artifacts it points to.
+        count: usize,
+    },
     /// `name` renames one skill.
     #[error("attribute \"name\" names one skill, but {reference} has {count}: {available}")]
     NotOne {
@@ -82,6 +93,11 @@ pub fn compose(
     pulled: &[Arc<Pulled>],
 ) -> Result<Composition, ComposeError> {
     if attributes.layout == Layout::Raw {
+        // Laid over each other, the files of one would hide those of another.
+        if let Some(many) = pulled.iter().find(|p| p.trees.len() > 1) {
+            let (reference, count) = (many.reference.to_string(), many.trees.len());
+            return Err(ComposeError::NotRaw { reference, count });
+        }
         let trees: Vec<_> = pulled.iter().flat_map(|p| &p.trees).collect();
         return Ok(Composition {
             directories: trees.iter().map(|tree| tree.flat(0)).collect(),

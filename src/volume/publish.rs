@@ -11,12 +11,15 @@ use super::compose::{ComposeError, Composition, compose};
 use super::{ClearError, PublishRequest, Volumes};
 use crate::credentials::{Keyring, SecretError};
 use crate::mount::{MountError, MountOptions};
-use crate::pull::{PullError, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled};
+use crate::pull::{Blame, PullError, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled};
 use crate::reference::Reference;
 use crate::store::{
     FileError, MountIdentity, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
 };
 use crate::volume::attributes::Layout;
+
+/// How many of a secret's registries are named in a message.
+const SHOWN_KEYS: usize = 5;
 
 /// A failed step of a publish.
 #[derive(Debug, thiserror::Error)]
@@ -56,10 +59,12 @@ pub enum PublishError {
         progress: String,
     },
     /// The pull failed.
-    #[error("cannot pull {reference}")]
+    #[error("cannot pull {reference}{}", note.as_deref().unwrap_or_default())]
     Pull {
         /// The reference.
         reference: Reference,
+        /// Why the volume's secret has nothing for it, in brackets.
+        note: Option<String>,
         /// Why.
         source: Arc<PullError>,
     },
@@ -83,6 +88,17 @@ pub enum PublishError {
          writable by a container: set readOnly: true on the pod's csi volume to accept one"
     )]
     Unsealable(#[source] MountError),
+    /// The kernel refuses the overlay, and a bind cannot show what the volume has.
+    #[error(
+        "this kernel refuses a sealed (overlay) mount, and a plain bind mount shows one directory, \
+         but this volume has {count} skills: use one volume per skill"
+    )]
+    UnsealableMany {
+        /// How many skills the volume has.
+        count: usize,
+        /// Why the overlay was refused.
+        source: MountError,
+    },
     /// `seal: bind` without `readOnly: true`.
     #[error(
         "attribute seal \"bind\" needs readOnly: true on the pod's csi volume: without it a \
@@ -228,10 +244,10 @@ impl Volumes {
             (reference.clone(), flight)
         };
         let flights: Vec<_> = attributes.references.iter().map(start).collect();
-        futures_util::future::try_join_all(
-            flights.into_iter().map(|(reference, flight)| wait(reference, flight, deadline)),
-        )
-        .await
+        let waits = flights
+            .into_iter()
+            .map(|(reference, flight)| wait(reference, flight, keyring.clone(), deadline));
+        futures_util::future::try_join_all(waits).await
     }
 
     /// Mounts what was pulled and remembers it; undoes all of it if any step fails.
@@ -286,6 +302,10 @@ impl Volumes {
                     return Err(PublishError::Mount(error));
                 }
                 Err(error) if !request.read_only => return Err(PublishError::Unsealable(error)),
+                Err(source) if composition.directories.len() > 1 => {
+                    let count = composition.directories.len();
+                    return Err(PublishError::UnsealableMany { count, source });
+                }
                 Err(error) => tracing::warn!(
                     volume_id = request.volume_id,
                     %error,
@@ -318,14 +338,40 @@ impl Volumes {
 async fn wait(
     reference: Reference,
     mut flight: PullFlight,
+    keyring: Arc<Keyring>,
     deadline: Instant,
 ) -> Result<Arc<Pulled>, PublishError> {
     match tokio::time::timeout_at(deadline, flight.wait()).await {
         Ok(Ok(pulled)) => Ok(pulled),
-        Ok(Err(source)) => Err(PublishError::Pull { reference, source }),
+        Ok(Err(source)) => {
+            let note = unmatched(&source, &reference, &keyring);
+            Err(PublishError::Pull { reference, note, source })
+        }
         Err(_) => {
             let progress = flight.progress.to_string();
             Err(PublishError::InProgress { reference, progress })
+        }
+    }
+}
+
+/// Why a secret that was given is of no use for a reference that was refused.
+fn unmatched(error: &PullError, reference: &Reference, keyring: &Keyring) -> Option<String> {
+    let refused =
+        matches!(error.blame(), Blame::Unauthenticated | Blame::Forbidden | Blame::NotFound);
+    // Of a pull that asked no registry, the secret tells nothing.
+    if !refused || matches!(error, PullError::NotPresent) {
+        return None;
+    }
+    if !keyring.matching(reference.repository()).is_empty() {
+        return None;
+    }
+    match (keyring.keys().as_slice(), keyring.warnings()) {
+        ([], []) => None,
+        ([], [first, ..]) => Some(format!(" ({first})")),
+        (keys, _) => {
+            let shown = keys.iter().take(SHOWN_KEYS).cloned().collect::<Vec<_>>().join(", ");
+            let more = if keys.len() > SHOWN_KEYS { ", …" } else { "" };
+            Some(format!(" (the secret has no entry for it, but for {shown}{more})"))
         }
     }
 }

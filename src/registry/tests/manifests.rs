@@ -44,9 +44,7 @@ async fn a_wrong_manifest_is_refused() {
         assert!(!error.is_transient());
         assert_eq!(
             text(&error, &host),
-            format!(
-                "R/acme/skill{name}: the registry sent other content than {wrong} (its digest is {right})"
-            )
+            format!("the registry sent other content than {wrong} (its digest is {right})")
         );
     }
 }
@@ -57,7 +55,7 @@ async fn an_endless_manifest_is_refused() {
     let host = server.host();
     assert_eq!(
         pull(&client(&[&host]), &host, &[]).await.unwrap_err(),
-        "R/acme/skill:1: the manifest is longer than 4194304 bytes"
+        "the manifest is longer than 4194304 bytes"
     );
     assert_eq!(server.seen().len(), 1);
 }
@@ -67,15 +65,15 @@ async fn refusals_without_a_credential_say_what_to_do() {
     for (status, expected) in [
         (
             403,
-            "R/acme/skill:1: the registry asks for a login and no credential matched (403 Forbidden: \
+            "the registry asks for a login and no credential matched (403 Forbidden: \
              no way); name a secret with an entry for \"R\" in nodePublishSecretRef",
         ),
         (
             404,
-            "R/acme/skill:1: not found (404 Not Found: no way); if it is private, name a secret \
+            "not found (404 Not Found: no way); if it is private, name a secret \
              with an entry for \"R\" in nodePublishSecretRef",
         ),
-        (418, "R/acme/skill:1: R answers 418 I'm a teapot: no way"),
+        (418, "R answers 418 I'm a teapot: no way"),
     ] {
         let server = Server::start(move |_| error(status, "X", "no\\nway\\u0007")).await;
         let host = server.host();
@@ -106,17 +104,17 @@ async fn overload_that_lasts_is_an_error() {
             429,
             "0",
             3,
-            "R/acme/skill:1: R limits the rate of requests (429 Too Many Requests: slow down); a \
+            "R limits the rate of requests (429 Too Many Requests: slow down); a \
              credential may raise the limit",
         ),
         (
             429,
             "3600",
             1,
-            "R/acme/skill:1: R limits the rate of requests (429 Too Many Requests: slow down); a \
+            "R limits the rate of requests (429 Too Many Requests: slow down); a \
              credential may raise the limit",
         ),
-        (502, "0", 3, "R/acme/skill:1: R failed: 502 Bad Gateway: slow down"),
+        (502, "0", 3, "R failed: 502 Bad Gateway: slow down"),
     ] {
         let server = Server::start(move |_| {
             let mut response = error(status, "TOOMANYREQUESTS", "slow down");
@@ -142,14 +140,11 @@ async fn a_silent_server_and_no_server_are_told_apart() {
         ..quick()
     };
     let registry = client_with(config);
-    assert_eq!(
-        pull(&registry, &host, &[]).await.unwrap_err(),
-        "R/acme/skill:1: R did not answer in time"
-    );
+    assert_eq!(pull(&registry, &host, &[]).await.unwrap_err(), "R did not answer in time");
     drop(listener);
     assert_eq!(
         pull(&registry, &host, &[]).await.unwrap_err(),
-        "R/acme/skill:1: cannot connect to R: Connection refused (os error 111)"
+        "cannot connect to R: Connection refused (os error 111)"
     );
 }
 
@@ -159,7 +154,7 @@ async fn redirects_in_a_circle_end() {
     let host = server.host();
     assert_eq!(
         pull(&client(&[&host]), &host, &[]).await.unwrap_err(),
-        "R/acme/skill:1: R redirects more than ten times"
+        "R redirects more than ten times"
     );
     assert_eq!(server.seen().len(), 11);
 }

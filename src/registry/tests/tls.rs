@@ -42,8 +42,8 @@ async fn a_private_authority_is_trusted_only_if_it_is_given() {
     assert!(!error.is_transient());
     assert_eq!(
         text(&error, &host),
-        "R/acme/skill:1: the certificate of R is not trusted; if a private authority signed it, \
-         give the driver that authority's CA file: invalid peer certificate: UnknownIssuer"
+        "the certificate of R is not trusted; if a private authority signed it, \
+         give the driver that authority's certificate with --ca-file: invalid peer certificate: UnknownIssuer"
     );
     assert_eq!(server.seen().len(), before);
 }
@@ -70,7 +70,7 @@ async fn https_is_not_left_by_a_redirect() {
     let registry = client_with(RegistryConfig { ca_files: vec![file.path().into()], ..quick() });
     assert_eq!(
         pull(&registry, &host, &[]).await.unwrap_err(),
-        "R/acme/skill:1: R redirects from https to http; that is not followed"
+        "R redirects from https to http; that is not followed"
     );
     assert_eq!(plain.log(), [""; 0]);
 }
@@ -110,7 +110,7 @@ async fn an_https_registry_has_no_http_realm() {
     let registry = client_with(RegistryConfig { ca_files: vec![file.path().into()], ..quick() });
     assert_eq!(
         pull(&registry, &host, &[alice()]).await.unwrap_err(),
-        "R/acme/skill:1: no credential was sent: the registry names the token service \
+        "no credential was sent: the registry names the token service \
          http://127.0.0.1, which is not an https URL"
     );
 }
