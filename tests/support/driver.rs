@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -54,8 +54,13 @@ pub struct Driver {
     pub root: PathBuf,
     stop: Option<oneshot::Sender<()>>,
     served: JoinHandle<()>,
-    channel: Channel,
+    client: Client,
+    store: Weak<Store>,
 }
+
+/// What kubelet is to a driver. Clones share one connection.
+#[derive(Clone)]
+pub struct Client(Channel);
 
 /// A volume as a pod asks for it.
 #[derive(Clone)]
@@ -81,6 +86,7 @@ impl Driver {
             concurrent: 8,
             timeout: Duration::from_secs(60),
         };
+        let weak = Arc::downgrade(&store);
         let puller = Arc::new(Puller::new(registry, store.clone(), config));
         let volumes = Arc::new(Volumes::new(store, setup.mounter, puller));
         volumes.recover().expect("recover");
@@ -94,35 +100,61 @@ impl Driver {
             server::serve(listener, identity, node, stop).await.expect("serve");
         });
         std::fs::create_dir_all(root.join("pods")).expect("make pods");
-        Self { root: root.into(), stop: Some(stop), served, channel: connect(&socket).await }
+        let client = Client::connect(&socket).await;
+        Self { root: root.into(), stop: Some(stop), served, client, store: weak }
     }
 
-    pub fn node(&self) -> NodeClient<Channel> {
-        NodeClient::new(self.channel.clone())
-    }
-
-    pub fn identity(&self) -> IdentityClient<Channel> {
-        IdentityClient::new(self.channel.clone())
+    pub fn client(&self) -> Client {
+        self.client.clone()
     }
 
     /// A volume of this driver's for `reference`; its target does not exist yet.
     pub fn volume(&self, id: &str, reference: &str) -> Volume {
-        let pod = self.root.join("pods").join(id);
-        std::fs::create_dir_all(&pod).expect("make the pod's directory");
-        Volume {
-            id: id.into(),
-            target: pod.join("mount"),
-            read_only: true,
-            attributes: [("reference".to_owned(), reference.to_owned())].into(),
-            secrets: HashMap::new(),
+        Volume::new(&self.root, id, reference)
+    }
+
+    pub async fn publish(&self, volume: &Volume) -> Result<(), Status> {
+        self.client.publish(volume).await
+    }
+
+    /// Publishes with a deadline, as kubelet sends it.
+    pub async fn publish_within(&self, volume: &Volume, timeout: Duration) -> Result<(), Status> {
+        self.client.publish_within(volume, timeout).await
+    }
+
+    pub async fn unpublish(&self, volume: &Volume) -> Result<(), Status> {
+        self.client.unpublish(volume).await
+    }
+
+    /// Stops as SIGTERM does.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        drop(self.client);
+        self.served.await.expect("the server ends");
+        // A tree may still be on its way to the disk: the next driver needs the lock.
+        while self.store.strong_count() > 0 {
+            tokio::task::yield_now().await;
         }
+    }
+}
+
+impl Client {
+    pub async fn connect(socket: &Path) -> Self {
+        Self(connect(socket).await)
+    }
+
+    pub fn node(&self) -> NodeClient<Channel> {
+        NodeClient::new(self.0.clone())
+    }
+
+    pub fn identity(&self) -> IdentityClient<Channel> {
+        IdentityClient::new(self.0.clone())
     }
 
     pub async fn publish(&self, volume: &Volume) -> Result<(), Status> {
         self.node().node_publish_volume(volume.publish()).await.map(drop)
     }
 
-    /// Publishes with a deadline, as kubelet sends it.
     pub async fn publish_within(&self, volume: &Volume, timeout: Duration) -> Result<(), Status> {
         let mut request = Request::new(volume.publish());
         request.set_timeout(timeout);
@@ -136,16 +168,22 @@ impl Driver {
         };
         self.node().node_unpublish_volume(request).await.map(drop)
     }
-
-    /// Stops as SIGTERM does.
-    pub async fn stop(mut self) {
-        drop(self.stop.take());
-        drop(self.channel);
-        self.served.await.expect("the server ends");
-    }
 }
 
 impl Volume {
+    /// A volume with its target below `root`, as kubelet prepares it: with a parent.
+    pub fn new(root: &Path, id: &str, reference: &str) -> Self {
+        let pod = root.join("pods").join(id);
+        std::fs::create_dir_all(&pod).expect("make the pod's directory");
+        Self {
+            id: id.into(),
+            target: pod.join("mount"),
+            read_only: true,
+            attributes: [("reference".to_owned(), reference.to_owned())].into(),
+            secrets: HashMap::new(),
+        }
+    }
+
     pub fn attribute(mut self, key: &str, value: &str) -> Self {
         self.attributes.insert(key.into(), value.into());
         self

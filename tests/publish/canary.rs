@@ -1,0 +1,85 @@
+//! No password in a log, a file or an answer.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::*;
+use crate::node::Node;
+use crate::support::auth::{Bearer, User};
+
+fn assert_absent(place: &str, bytes: &[u8], secrets: &[String]) {
+    for secret in secrets {
+        let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+        assert!(!found, "{place} holds {secret:?}");
+    }
+}
+
+fn search(directory: &Path, secrets: &[String]) -> usize {
+    let mut files = 0;
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        assert_absent("a file's name", path.as_os_str().as_encoded_bytes(), secrets);
+        if path.is_dir() {
+            files += search(&path, secrets);
+        } else if path.is_file() {
+            files += 1;
+            assert_absent(&path.display().to_string(), &fs::read(&path).unwrap(), secrets);
+        }
+    }
+    files
+}
+
+#[test]
+fn no_password_is_written_or_shown() {
+    run("canary::no_password_is_written_or_shown", async {
+        let user = User::new("agent", CANARY);
+        let base = namespace::scratch();
+        for options in [Options::basic([user.clone()]), Options::bearer([user], Bearer::default())]
+        {
+            let kind = format!("{:?}", options.auth);
+            let root = base.join(kind.split('(').next().unwrap());
+            fs::create_dir(&root).unwrap();
+            let registry = Registry::start(options);
+            artifacts::skillimage(&registry, "team/code-review", "v1", &skills::code_review());
+            let reference = registry.reference("team/code-review", "v1");
+            let host = registry.host();
+            let wrong = format!("{CANARY}-wrong");
+            let volume = |id| Volume::new(&root, id, &reference);
+            let nested = format!(
+                r#"{{"auths":{{"https://agent:{CANARY}@{host}/":{{"auth":"{}"}}}}}}"#,
+                STANDARD.encode(format!("agent:{wrong}"))
+            );
+            let refusals = [
+                volume("wrong").secret(&host, "agent", &wrong),
+                volume("other").secret("other.example", "agent", CANARY),
+                volume("json").raw_secret(".dockerconfigjson", &format!("{{\"auths\": {CANARY}")),
+                volume("type").raw_secret(
+                    ".dockerconfigjson",
+                    &format!(r#"{{"auths":{{"{host}":{{"auth":"{CANARY}"}}}}}}"#),
+                ),
+                volume("url").raw_secret(".dockerconfigjson", &nested),
+                volume("key").raw_secret("password", CANARY),
+            ];
+            let secrets: Vec<String> = vec![
+                CANARY.to_owned(),
+                STANDARD.encode(format!("agent:{CANARY}")),
+                STANDARD.encode(format!("agent:{wrong}")),
+                STANDARD.encode(CANARY),
+            ];
+            let node = Node::start(&root, &["--log-level=trace"]).await;
+            for volume in &refusals {
+                let (_, message) = refused(node.client.publish(volume).await);
+                assert_absent(&volume.id, message.as_bytes(), &secrets);
+            }
+            let right = volume("right").secret(&host, "agent", CANARY);
+            node.client.publish(&right).await.unwrap();
+            assert!(search(&root.join("state"), &secrets) > 5, "{kind}");
+            node.client.unpublish(&right).await.unwrap();
+            let (status, log) = node.terminate().await;
+            assert_eq!(status.code(), Some(0));
+            assert!(log.contains("TRACE"), "the log is as loud as it gets");
+            assert_absent("the log", log.as_bytes(), &secrets);
+            assert_clean(&root);
+        }
+    });
+}

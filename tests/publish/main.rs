@@ -1,0 +1,138 @@
+//! Publish and unpublish over a real socket, with real mounts.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests assert"
+)]
+
+mod canary;
+mod crash;
+mod deadline;
+mod messages;
+#[path = "../support/namespace.rs"]
+mod namespace;
+mod node;
+mod republish;
+mod restart;
+mod seal;
+mod several;
+mod sharing;
+#[path = "../support/mod.rs"]
+mod support;
+mod unpublish;
+mod validation;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use skillmount::mount::{KernelMounter, Mount, MountError, MountOptions, Mounter};
+use support::driver::{Driver, Setup, Volume};
+use support::{Options, Registry, artifacts, skills, tree};
+use tonic::{Code, Status};
+
+/// Every password of these tests contains it, and nothing that is written or shown may.
+const CANARY: &str = "CANARY-horse-battery";
+
+/// Runs an async test in a mount namespace of its own. `test` is the caller's full name.
+fn run(test: &str, body: impl Future<Output = ()>) {
+    namespace::in_namespace(test, || {
+        tokio::runtime::Runtime::new().unwrap().block_on(body);
+    });
+}
+
+/// A registry with the fixture skill at `team/code-review:v1`, and a driver.
+async fn start(options: Options) -> (Registry, Driver) {
+    let registry = Registry::start(options);
+    artifacts::skillimage(&registry, "team/code-review", "v1", &skills::code_review());
+    let driver = Driver::start(&namespace::scratch(), Setup::default()).await;
+    (registry, driver)
+}
+
+fn refused(outcome: Result<(), Status>) -> (Code, String) {
+    let status = outcome.expect_err("a refusal");
+    (status.code(), status.message().to_owned())
+}
+
+/// What is mounted below a directory.
+fn mounts(root: &Path) -> Vec<Mount> {
+    let all = KernelMounter::detect().mounts().unwrap();
+    all.into_iter().filter(|m| m.mount_point != root && m.mount_point.starts_with(root)).collect()
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Nothing of any volume is left: no mount, no target, no record, nothing half-made.
+fn assert_clean(root: &Path) {
+    assert_eq!(mounts(root), []);
+    for pod in names(&root.join("pods")) {
+        assert_eq!(names(&root.join("pods").join(&pod)), [""; 0], "{pod}");
+    }
+    for directory in ["volumes", "staging", "quarantine"] {
+        assert_eq!(names(&root.join("state").join(directory)), [""; 0], "{directory}");
+    }
+    let trees = names(&root.join("state/trees"));
+    let (described, whole): (Vec<_>, Vec<_>) =
+        trees.iter().partition(|name| name.ends_with(".json"));
+    let described: Vec<_> = described.iter().map(|name| name.trim_end_matches(".json")).collect();
+    assert_eq!(whole, described, "half a tree");
+}
+
+/// A kernel that makes no overlays.
+struct NoOverlay(KernelMounter);
+
+impl NoOverlay {
+    fn setup() -> Setup {
+        let mounter = std::sync::Arc::new(Self(KernelMounter::detect()));
+        Setup { mounter, ..Setup::default() }
+    }
+}
+
+impl Mounter for NoOverlay {
+    fn seal(&self, lowers: &[PathBuf], _: &Path, _: MountOptions) -> Result<(), MountError> {
+        Err(MountError::OverlayRefused {
+            count: lowers.len(),
+            uppermost: lowers[0].clone(),
+            messages: vec![],
+            source: std::io::Error::from_raw_os_error(nix::libc::ENODEV),
+        })
+    }
+
+    fn bind(&self, from: &Path, target: &Path, options: MountOptions) -> Result<(), MountError> {
+        self.0.bind(from, target, options)
+    }
+
+    fn unmount(&self, target: &Path) -> Result<u32, MountError> {
+        self.0.unmount(target)
+    }
+
+    fn is_mount_point(&self, path: &Path) -> Result<bool, MountError> {
+        self.0.is_mount_point(path)
+    }
+
+    fn mounts(&self) -> Result<Vec<Mount>, MountError> {
+        self.0.mounts()
+    }
+}
+
+#[test]
+fn a_skill_appears_and_goes() {
+    run("a_skill_appears_and_goes", async {
+        let (registry, driver) = start(Options::default()).await;
+        let volume = driver.volume("csi-1", &registry.reference("team/code-review", "v1"));
+        driver.publish(&volume).await.unwrap();
+        assert_eq!(tree::listing(&volume.target), skills::code_review().listing());
+        driver.unpublish(&volume).await.unwrap();
+        assert_clean(&driver.root);
+        driver.unpublish(&volume).await.unwrap();
+        driver.stop().await;
+    });
+}

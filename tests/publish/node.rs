@@ -1,0 +1,82 @@
+//! The real binary as a child of the test.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::support::driver::Client;
+
+/// `skillmount node`, serving.
+pub(crate) struct Node {
+    child: Child,
+    pub(crate) client: Client,
+    log: Arc<Mutex<String>>,
+    reader: JoinHandle<()>,
+}
+
+/// The command with its state and socket below `root`.
+pub(crate) fn command(root: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_skillmount"));
+    command
+        .env_clear()
+        .arg("node")
+        .arg("--node-id=node-1")
+        .arg(format!("--endpoint=unix://{}", root.join("csi.sock").display()))
+        .arg(format!("--state-dir={}", root.join("state").display()))
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+impl Node {
+    /// Starts it and returns when it serves.
+    pub(crate) async fn start(root: &Path, flags: &[&str]) -> Self {
+        let mut child =
+            command(root).args(flags).stderr(Stdio::piped()).spawn().expect("the binary");
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        let (serves, serving) = oneshot::channel();
+        let reader = tokio::spawn({
+            let (log, mut serves) = (log.clone(), Some(serves));
+            async move {
+                while let Some(line) = lines.next_line().await.expect("the log") {
+                    let done = line.contains("skillmount::cli::node: serving ");
+                    *log.lock().unwrap() += &format!("{line}\n");
+                    if done {
+                        let _sent = serves.take().map(|serves| serves.send(()));
+                    }
+                }
+            }
+        });
+        if serving.await.is_err() {
+            panic!("it does not serve:\n{}", log.lock().unwrap());
+        }
+        let client = Client::connect(&root.join("csi.sock")).await;
+        Self { child, client, log, reader }
+    }
+
+    /// SIGKILL.
+    pub(crate) async fn kill(mut self) -> String {
+        self.child.start_kill().unwrap();
+        self.child.wait().await.unwrap();
+        self.ended().await
+    }
+
+    /// SIGTERM.
+    pub(crate) async fn terminate(mut self) -> (ExitStatus, String) {
+        let id = i32::try_from(self.child.id().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::SIGTERM).unwrap();
+        let status = self.child.wait().await.unwrap();
+        (status, self.ended().await)
+    }
+
+    async fn ended(self) -> String {
+        self.reader.await.unwrap();
+        std::mem::take(&mut *self.log.lock().unwrap())
+    }
+}
