@@ -198,7 +198,11 @@ fn image(manifest: &Manifest, layers: &[&Descriptor]) -> Plan {
     };
     let layers = layers
         .iter()
-        .map(|layer| Layer { descriptor: (*layer).clone(), action: Action::ImageLayer })
+        .map(|layer| Layer {
+            descriptor: (*layer).clone(),
+            action: Action::ImageLayer,
+            diff_id: None,
+        })
         .collect();
     Plan { format, layers, config: None, warnings: Vec::new() }
 }
@@ -219,7 +223,8 @@ fn artifact(
             Some(row) => row,
             None if layers.len() == 1 => {
                 warnings.push(format!(
-                    "the layer has no title and its type {:?} says nothing; told by its bytes",
+                    "the layer has no title and its type {:?} says nothing; told by its bytes \
+                     [skillmount: media types]",
                     shown(&layer.media_type)
                 ));
                 (Action::Unknown, format::UNKNOWN)
@@ -251,7 +256,7 @@ fn artifact(
             }
         }
         format.get_or_insert(layer_format);
-        planned.push(Layer { descriptor: (*layer).clone(), action });
+        planned.push(Layer { descriptor: (*layer).clone(), action, diff_id: None });
     }
     if skill_tars > 0 && layers.len() > 1 {
         warnings.push(format!(

@@ -91,7 +91,9 @@ pub fn parse(body: &[u8]) -> Result<Collection, CollectionError> {
     let yaml = yaml::load(text.trim_start_matches('\u{feff}'), MAX_DEPTH)?;
     let mut warnings = Vec::new();
     for key in yaml.duplicates {
-        warnings.push(format!("the collection has {key:?} more than once; the last counts"));
+        warnings.push(format!(
+            "the collection has {key:?} more than once; the last counts [skillimage: collection]"
+        ));
     }
     let text = |key| yaml.value.get(key).and_then(Value::text).unwrap_or_default();
     if text("kind") != KIND {
@@ -99,7 +101,7 @@ pub fn parse(body: &[u8]) -> Result<Collection, CollectionError> {
     }
     if text("apiVersion") != API_VERSION {
         let version = name::shortened(text("apiVersion"));
-        warnings.push(format!("the collection's apiVersion {version:?} is not {API_VERSION:?}"));
+        warnings.push(format!("the collection's apiVersion {version:?} is not {API_VERSION:?} [skillimage: collection]"));
     }
     let Some(Value::List(items)) = yaml.value.get("skills") else {
         return Err(CollectionError::NoSkills);
@@ -113,7 +115,7 @@ pub fn parse(body: &[u8]) -> Result<Collection, CollectionError> {
             Found::Image(entry) => entries.push(entry),
             Found::Source(source) => warnings.push(format!(
                 "entry {} of the collection is a source, {:?}, which a registry cannot serve; \
-                 left out",
+                 left out [skillimage: collection]",
                 index + 1,
                 name::shortened(&source)
             )),

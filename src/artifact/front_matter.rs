@@ -64,7 +64,8 @@ pub fn parse(text: &str) -> FrontMatter {
     }
     if block.len() > MAX_BYTES {
         matter.warnings.push(format!(
-            "the front matter has {} bytes, more than {MAX_BYTES}; read line by line",
+            "the front matter has {} bytes, more than {MAX_BYTES}; read line by line \
+             [skillmount: front matter]",
             block.len()
         ));
         matter.scan(cut(block, MAX_BYTES));
@@ -81,7 +82,8 @@ pub fn parse(text: &str) -> FrontMatter {
             }
             Err(error) => {
                 matter.warnings.push(format!(
-                    "the front matter is not plain YAML ({error}); read line by line"
+                    "the front matter is not plain YAML ({error}); read line by line \
+                     [agentskills.io: format]"
                 ));
                 matter.scan(block);
             }
@@ -124,7 +126,7 @@ impl FrontMatter {
     fn read(&mut self, map: &Value, duplicates: Vec<String>) {
         for key in duplicates {
             self.warnings
-                .push(format!("the front matter has {key:?} more than once; the last counts"));
+                .push(format!("the front matter has {key:?} more than once; the last counts [agentskills.io: format]"));
         }
         for (field, into) in [("name", &mut self.name), ("description", &mut self.description)] {
             match map.get(field) {

@@ -96,7 +96,9 @@ pub fn choose(index: &Index, platform: &Platform) -> Result<Choice, IndexError> 
     left.iter().try_for_each(|child| refuse_index(child))?;
     if left.iter().all(|child| child.digest == first.digest) {
         let warnings = match &first.platform {
-            Some(other) => vec![format!("the index has no manifest for {platform}; used {other}")],
+            Some(other) => vec![format!(
+                "the index has no manifest for {platform}; used {other} [OCI image index: platform]"
+            )],
             None => Vec::new(),
         };
         return Ok(Choice::One { child: first.clone(), warnings });

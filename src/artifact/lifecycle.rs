@@ -1,6 +1,7 @@
 //! The state of a skill in its life, as skillimage annotates it (`io.skillimage.status`).
 
 use std::fmt;
+use std::str::FromStr;
 
 use super::document::Manifest;
 
@@ -31,23 +32,57 @@ pub enum Status {
     Other(String),
 }
 
-/// What a state means for a pod that wants the skill, unless configured otherwise.
+/// What a state means for a pod that wants the skill, where it is not refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Advice {
     /// Use it.
     Use,
     /// Use it and say so.
     Warn,
-    /// Do not use it.
-    Refuse,
+}
+
+/// A text that is not the name of a state.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("status {text:?} is not one of: {}", Status::known().map(|known| known.to_string()).join(", "))]
+pub struct UnknownStatus {
+    text: String,
+}
+
+impl FromStr for Status {
+    type Err = UnknownStatus;
+
+    fn from_str(text: &str) -> Result<Self, UnknownStatus> {
+        match Self::named(text.trim()) {
+            Self::Other(_) => Err(UnknownStatus { text: text.into() }),
+            known => Ok(known),
+        }
+    }
 }
 
 impl Status {
     /// The state that a manifest's annotations tell; none if they say nothing.
     pub fn of(manifest: &Manifest) -> Option<Self> {
         let text = manifest.annotations.get(STATUS)?.trim();
-        Some(match text.to_ascii_lowercase().as_str() {
-            "" => return None,
+        (!text.is_empty()).then(|| Self::named(text))
+    }
+
+    /// The states that have a name of their own, with it.
+    pub fn known() -> [Self; 9] {
+        [
+            Self::Draft,
+            Self::Testing,
+            Self::Published,
+            Self::Deprecated,
+            Self::Archived,
+            Self::Alpha,
+            Self::Beta,
+            Self::Rc,
+            Self::Final,
+        ]
+    }
+
+    fn named(text: &str) -> Self {
+        match text.to_ascii_lowercase().as_str() {
             "draft" => Self::Draft,
             "testing" => Self::Testing,
             "published" => Self::Published,
@@ -58,17 +93,17 @@ impl Status {
             "rc" => Self::Rc,
             "final" => Self::Final,
             _ => Self::Other(text.chars().take(64).collect()),
-        })
+        }
     }
 
-    /// What to do about it by default. An unknown state is reported, never refused.
+    /// What to do about it where it is not refused.
     pub fn advice(&self) -> Advice {
         match self {
             Self::Published | Self::Final => Advice::Use,
-            Self::Archived => Advice::Refuse,
             Self::Draft
             | Self::Testing
             | Self::Deprecated
+            | Self::Archived
             | Self::Alpha
             | Self::Beta
             | Self::Rc
@@ -106,7 +141,7 @@ mod tests {
             ("Testing", Status::Testing, Advice::Warn),
             ("published", Status::Published, Advice::Use),
             ("deprecated", Status::Deprecated, Advice::Warn),
-            ("archived", Status::Archived, Advice::Refuse),
+            ("archived", Status::Archived, Advice::Warn),
             ("alpha", Status::Alpha, Advice::Warn),
             ("beta", Status::Beta, Advice::Warn),
             ("rc", Status::Rc, Advice::Warn),
@@ -122,5 +157,13 @@ mod tests {
             assert!(!found.to_string().contains('\u{1b}'));
         }
         assert_eq!(Status::of(&manifest("{}")), None);
+        for known in Status::known() {
+            assert_eq!(known.to_string().parse(), Ok(known));
+        }
+        assert_eq!(
+            "archvied".parse::<Status>().unwrap_err().to_string(),
+            "status \"archvied\" is not one of: draft, testing, published, deprecated, archived, \
+             alpha, beta, rc, final"
+        );
     }
 }

@@ -196,12 +196,14 @@ fn search(tree: &Tree, base: &TreePath, dir: &Dir) -> Result<Located, FindError>
         }
         [root] => {
             let mut warnings = vec![format!(
-                "the only SKILL.md found is deep in the artifact, in {}; took that directory",
+                "the only SKILL.md found is deep in the artifact, in {}; took that directory \
+                 [agentskills.io: directory structure]",
                 root.escaped()
             )];
             if searched > MAX_DIRS {
                 warnings.push(format!(
-                    "the artifact has more than {MAX_DIRS} directories; not all were searched"
+                    "the artifact has more than {MAX_DIRS} directories; not all were searched \
+                     [skillmount: search]"
                 ));
             }
             located(Shape::Single, found, warnings)

@@ -28,6 +28,8 @@ pub struct Layer {
     pub descriptor: Descriptor,
     /// What to do with them.
     pub action: Action,
+    /// The digest of the bytes when decompressed, as an image's config gives it.
+    pub diff_id: Option<Digest>,
 }
 
 /// What to do with a layer's bytes (formats.md §6.3). Compression is always told by magic bytes.
@@ -91,6 +93,17 @@ impl Plan {
             hasher.update(line.as_bytes());
         }
         hasher.finish().hex().to_owned()
+    }
+
+    /// Takes the digests of an image's decompressed layers from its config. A list of another
+    /// length is that of other layers, and says nothing about these (formats.md §6.3, row 4).
+    pub fn expect(&mut self, diff_ids: &[Digest]) {
+        let image = |layer: &Layer| layer.action == Action::ImageLayer;
+        if diff_ids.len() == self.layers.len() && self.layers.iter().all(image) {
+            for (layer, diff_id) in self.layers.iter_mut().zip(diff_ids) {
+                layer.diff_id = Some(diff_id.clone());
+            }
+        }
     }
 
     /// The sum of the layers' sizes as the manifest claims them, in bytes.

@@ -261,7 +261,8 @@ impl Finder<'_> {
             true => text,
             false => format!("{}: {text}", root.escaped()),
         };
-        self.warnings.extend(chosen.unusable.into_iter().map(place));
+        let rule = |text| place(format!("{text} [skillmount: names of directories]"));
+        self.warnings.extend(chosen.unusable.into_iter().map(rule));
         if self.validation != Validation::None {
             let text = chosen.disagreement.map(|text| format!("{text} [agentskills.io: name]"));
             self.warnings.extend(text.map(place));

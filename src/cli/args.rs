@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::artifact::descriptor::Platform;
+use crate::artifact::lifecycle::{Status, UnknownStatus};
 use crate::observability::logging::LogFormat;
 use crate::pull::PullConfig;
 use crate::registry::RegistryConfig;
@@ -84,6 +85,15 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, env = "SKILLMOUNT_PULL_TIMEOUT",
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pull_timeout: u64,
+    /// States (annotation io.skillimage.status) in which a skill is refused; empty for none
+    #[arg(long, value_name = "STATUS", default_value = "archived", value_delimiter = ',',
+          env = "SKILLMOUNT_REFUSE_STATUS", help_heading = "Policy", value_parser = status)]
+    refuse_status: Vec<Option<Status>>,
+}
+
+/// A state, or nothing for an empty text: that is how none is refused.
+fn status(text: &str) -> Result<Option<Status>, UnknownStatus> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 impl LimitArgs {
@@ -102,6 +112,7 @@ impl LimitArgs {
             platform: Platform::node(),
             concurrent: self.max_concurrent_pulls as usize,
             timeout: Duration::from_secs(self.pull_timeout),
+            refuse_status: self.refuse_status.iter().flatten().cloned().collect(),
         }
     }
 }

@@ -1,4 +1,11 @@
-//! `skillmount inspect`: what a reference would mount, and why.
+//! `skillmount inspect`: what a reference would mount, and why. For authors it is the linter of
+//! their CI: every warning ends with the rule behind it in brackets, and `--validation strict`
+//! makes each an error.
+//!
+//! It exits with 0 if the artifact would be mounted, 1 if it is refused or cannot be had, and 64
+//! if the command line is wrong. With `--output json` standard output is one object: the fields
+//! of [`json`], or `reference`, `error` and `findings` (one text each) with exit code 1. Fields
+//! are added, never renamed or taken away.
 
 use std::sync::Arc;
 
@@ -10,13 +17,13 @@ use super::{Failure, print, runtime};
 use crate::artifact::skill::Shape;
 use crate::observability::chain;
 use crate::pull::{
-    HumanBytes, Inspected, InspectedPart, PullOptions, PullPolicy, PullRequest, inspect,
+    HumanBytes, Inspected, InspectedPart, PullError, PullOptions, PullPolicy, PullRequest, Source,
+    inspect,
 };
-use crate::reference::Reference;
 
 #[derive(Debug, Args)]
 pub(super) struct InspectArgs {
-    /// What to look at
+    /// What to look at: a reference, oci:PATH[:TAG] or oci-archive:PATH[:TAG]
     #[arg(value_name = "REF")]
     reference: String,
     /// text for people, json for programs
@@ -34,33 +41,57 @@ enum Output {
 
 impl InspectArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let reference: Reference = self.reference.parse().map_err(|e| Failure::usage(&e))?;
+        let source: Source = self.reference.parse().map_err(|e| Failure::usage(&e))?;
         let registry = self.source.registry()?;
         let request = PullRequest {
-            reference: reference.clone(),
+            source: source.clone(),
             policy: PullPolicy::Always,
             options: PullOptions { validation: self.source.validation, ..PullOptions::default() },
             keyring: Arc::new(self.source.keyring()?),
         };
         let config = self.source.limits.config();
-        let found = runtime()?
-            .block_on(inspect(&registry, &config, &request))
-            .map_err(|e| Failure::Failed(format!("cannot inspect {reference}: {}", chain(&e))))?;
-        match self.output {
-            Output::Text => print(&text(&reference, &found)),
-            Output::Json => print(&format!("{:#}\n", json(&reference, &found))),
+        match (runtime()?.block_on(inspect(&registry, &config, &request)), self.output) {
+            (Ok(found), Output::Text) => print(&text(&source, &found)),
+            (Ok(found), Output::Json) => print(&format!("{:#}\n", json(&source, &found))),
+            (Err(error), output) => Err(failed(&source, &error, output)),
         }
     }
 }
 
-fn text(reference: &Reference, found: &Inspected) -> String {
-    let mut text = format!("reference  {reference}\ndigest     {}\n", found.digest);
+/// Tells of a refusal: each finding of a strict validation on a line of its own.
+fn failed(source: &Source, error: &PullError, output: Output) -> Failure {
+    let findings = error.findings();
+    let what = match findings.len() {
+        0 => chain(error),
+        1 => "strict validation found 1 problem".into(),
+        count => format!("strict validation found {count} problems"),
+    };
+    let message = format!("cannot inspect {source}: {what}");
+    let (text, failure) = match output {
+        Output::Text => {
+            let line = |finding: &String| format!("finding    {}\n", one_line(finding));
+            (findings.iter().map(line).collect(), Failure::Failed(message))
+        }
+        Output::Json => {
+            let json =
+                json!({ "reference": source.to_string(), "error": message, "findings": findings });
+            (format!("{json:#}\n"), Failure::Told)
+        }
+    };
+    match print(&text) {
+        Ok(()) => failure,
+        Err(error) => error,
+    }
+}
+
+fn text(source: &Source, found: &Inspected) -> String {
+    let mut text = format!("reference  {source}\ndigest     {}\n", found.digest);
     if found.collection {
         text.push_str(&format!("collection of {} skills\n", found.parts.len()));
     }
     for part in &found.parts {
         if found.collection {
-            text.push_str(&format!("\n{}@{}\n", part.repository, part.digest));
+            text.push_str(&format!("\n{}@{}\n", part.place, part.digest));
         }
         let download: u64 = part.layers.iter().map(|(_, _, size)| size).sum();
         text.push_str(&format!("format     {}\n", part.format));
@@ -76,7 +107,7 @@ fn text(reference: &Reference, found: &Inspected) -> String {
             text.push_str(&format!("skill      {}: {}\n", skill.name, one_line(description)));
         }
         for warning in &part.warnings {
-            text.push_str(&format!("warning    {warning}\n"));
+            text.push_str(&format!("warning    {}\n", one_line(warning)));
         }
     }
     text
@@ -96,7 +127,7 @@ fn one_line(text: &str) -> String {
 }
 
 /// The documented output for programs; fields are added, never renamed.
-fn json(reference: &Reference, found: &Inspected) -> serde_json::Value {
+fn json(source: &Source, found: &Inspected) -> serde_json::Value {
     let part = |part: &InspectedPart| {
         let layer = |(digest, media_type, size): &(_, String, u64)| json!({ "digest": digest, "mediaType": media_type, "size": size });
         let skill = |skill: &crate::artifact::skill::Skill| {
@@ -109,7 +140,7 @@ fn json(reference: &Reference, found: &Inspected) -> serde_json::Value {
             })
         };
         json!({
-            "repository": part.repository.to_string(),
+            "repository": part.place,
             "digest": part.digest,
             "format": part.format,
             "shape": shape(part),
@@ -121,7 +152,7 @@ fn json(reference: &Reference, found: &Inspected) -> serde_json::Value {
         })
     };
     json!({
-        "reference": reference,
+        "reference": source.to_string(),
         "digest": found.digest,
         "collection": found.collection,
         "artifacts": found.parts.iter().map(part).collect::<Vec<_>>(),

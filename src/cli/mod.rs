@@ -45,6 +45,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// It did not work.
     Failed(String),
+    /// It did not work, and standard output has it already.
+    Told,
 }
 
 impl Failure {
@@ -77,6 +79,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Usage(text)) => (text, ExitCode::from(USAGE)),
         Err(Failure::Failed(text)) => (text, ExitCode::FAILURE),
+        Err(Failure::Told) => return ExitCode::FAILURE,
     };
     // With standard error gone there is nobody left to tell; the code still tells.
     drop(writeln!(std::io::stderr(), "error: {text}"));

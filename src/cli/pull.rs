@@ -15,7 +15,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::source::SourceArgs;
 use super::{Failure, print, runtime};
 use crate::pull::{
-    HumanBytes, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled, Puller, Step,
+    HumanBytes, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled, Puller, Source, Step,
 };
 use crate::store::{Store, remove_tree};
 use crate::volume::attributes::{Attributes, Layout};
@@ -23,7 +23,8 @@ use crate::volume::compose::{Composition, compose};
 
 #[derive(Debug, Args)]
 pub(super) struct PullArgs {
-    /// What to pull; several references make one directory of skills
+    /// What to pull: references, oci:PATH[:TAG] or oci-archive:PATH[:TAG]; several make one
+    /// directory of skills
     #[arg(required = true, value_name = "REF")]
     references: Vec<String>,
     /// Directory to write; must not exist, or be empty
@@ -44,7 +45,8 @@ pub(super) struct PullArgs {
 
 impl PullArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let attributes = self.attributes()?;
+        let sources = self.sources()?;
+        let attributes = self.attributes(&sources)?;
         let output = std::path::absolute(&self.output).map_err(|e| Failure::usage(&e))?;
         free(&output)?;
         let registry = self.source.registry()?;
@@ -57,21 +59,21 @@ impl PullArgs {
             let options = PullOptions {
                 raw: attributes.layout == Layout::Raw,
                 name: attributes.name.clone(),
-                skills: match attributes.references.len() {
+                skills: match sources.len() {
                     1 => attributes.skills.clone(),
                     _ => Vec::new(),
                 },
                 validation: attributes.validation,
             };
-            let flights = attributes.references.iter().map(|reference| {
+            let flights = sources.iter().map(|source| {
                 puller.pull(PullRequest {
-                    reference: reference.clone(),
+                    source: source.clone(),
                     policy: PullPolicy::Always,
                     options: options.clone(),
                     keyring: keyring.clone(),
                 })
             });
-            watch(&attributes, flights.collect()).await
+            watch(&sources, flights.collect()).await
         })?;
         let composition = compose(&attributes, &pulled).map_err(|e| Failure::failed(&e))?;
         write(&composition, &scratch, &output).map_err(|error| {
@@ -80,10 +82,28 @@ impl PullArgs {
         report(&pulled, &composition, &output, start.elapsed())
     }
 
-    /// The flags are the volume's attributes, by the same names and rules.
-    fn attributes(&self) -> Result<Attributes, Failure> {
+    /// What to pull, each once.
+    fn sources(&self) -> Result<Vec<Source>, Failure> {
+        let mut sources = Vec::new();
+        for text in self.references.iter().flat_map(|text| text.split_whitespace()) {
+            let source = text.parse().map_err(|e| Failure::usage(&e))?;
+            if !sources.contains(&source) {
+                sources.push(source);
+            }
+        }
+        Ok(sources)
+    }
+
+    /// The flags are the volume's attributes, by the same names and rules. A volume has no
+    /// layouts: for each of them stands a reference that nobody pulls.
+    fn attributes(&self, sources: &[Source]) -> Result<Attributes, Failure> {
         let mut context = HashMap::new();
-        let references = self.references.join("\n");
+        let reference = |(number, source): (usize, &Source)| match source {
+            Source::Registry(reference) => reference.to_string(),
+            Source::Layout(_) => format!("layout.invalid/{number}"),
+        };
+        let references: Vec<_> = sources.iter().enumerate().map(reference).collect();
+        let references = references.join("\n");
         let validation = self.source.validation.to_string();
         for (key, value) in [
             ("reference", &references),
@@ -143,14 +163,11 @@ impl Drop for Scratch {
 }
 
 /// Waits for all pulls, with bars for a person and plain lines for a log.
-async fn watch(
-    attributes: &Attributes,
-    flights: Vec<PullFlight>,
-) -> Result<Vec<Arc<Pulled>>, Failure> {
+async fn watch(sources: &[Source], flights: Vec<PullFlight>) -> Result<Vec<Arc<Pulled>>, Failure> {
     let bars = MultiProgress::new();
     let terminal = io::stderr().is_terminal();
-    let waits = attributes.references.iter().zip(flights).map(|(reference, mut flight)| {
-        let bar = terminal.then(|| bars.add(bar(&reference.to_string())));
+    let waits = sources.iter().zip(flights).map(|(source, mut flight)| {
+        let bar = terminal.then(|| bars.add(bar(&source.to_string())));
         async move {
             let progress = flight.progress.clone();
             let mut tick = tokio::time::interval(Duration::from_millis(100));
@@ -170,7 +187,7 @@ async fn watch(
             }
             outcome.map_err(|error| {
                 Failure::Failed(format!(
-                    "cannot pull {reference}: {}",
+                    "cannot pull {source}: {}",
                     crate::observability::chain(&*error)
                 ))
             })
@@ -211,8 +228,8 @@ fn report(
 ) -> Result<(), Failure> {
     let mut text = String::new();
     for pulled in pulled {
-        text.push_str(&format!("{} is {}\n", pulled.reference, pulled.digest));
-        for warning in pulled.trees.iter().flat_map(|tree| &tree.info.warnings) {
+        text.push_str(&format!("{} is {}\n", pulled.source, pulled.digest));
+        for warning in pulled.warnings() {
             text.push_str(&format!("  warning: {warning}\n"));
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::source::SourceError;
 use crate::artifact::classify::ClassifyError;
 use crate::artifact::collection::CollectionError;
 use crate::artifact::config::ConfigError;
@@ -10,6 +11,7 @@ use crate::artifact::index::IndexError;
 use crate::artifact::lifecycle::Status;
 use crate::artifact::links::LinkError;
 use crate::artifact::skill::FindError;
+use crate::layout::LayoutError;
 use crate::reference::{Digest, ReferenceError};
 use crate::registry::RegistryError;
 use crate::store::{CommitError, FileError, is_full};
@@ -28,14 +30,14 @@ pub enum PullError {
     NotPresent,
     /// The registry did not say what the reference is.
     #[error("resolving the reference")]
-    Resolve(#[source] RegistryError),
+    Resolve(#[source] SourceError),
     /// A registry did not say what a reference is that a collection names.
     #[error("resolving {reference}")]
     ResolveMember {
         /// The reference, or the repository of a digest.
         reference: String,
         /// Why.
-        source: RegistryError,
+        source: SourceError,
     },
     /// A manifest that an index or a collection names could not be had.
     #[error("fetching manifest {}", digest.short())]
@@ -43,7 +45,7 @@ pub enum PullError {
         /// The manifest.
         digest: Digest,
         /// Why.
-        source: RegistryError,
+        source: SourceError,
     },
     /// The config blob could not be had.
     #[error("fetching config {}", digest.short())]
@@ -51,7 +53,7 @@ pub enum PullError {
         /// The config.
         digest: Digest,
         /// Why.
-        source: RegistryError,
+        source: SourceError,
     },
     /// The config blob is not what its descriptor says.
     #[error("config {} is not what its descriptor says: {problem}", digest.short())]
@@ -59,6 +61,14 @@ pub enum PullError {
         /// The config.
         digest: Digest,
         /// How it differs.
+        problem: String,
+    },
+    /// A config or a collection is larger than any.
+    #[error("fetching config {}: {problem}", digest.short())]
+    Small {
+        /// The blob.
+        digest: Digest,
+        /// How large it claims to be, and may be.
         problem: String,
     },
     /// The document is neither a manifest nor an index that is understood.
@@ -124,7 +134,7 @@ pub enum PullError {
         source: ConfigError,
     },
     /// The skill's own status says that it is not to be used.
-    #[error("its status is {0} (io.skillimage.status): it is not to be used any more")]
+    #[error("its status is {0} (io.skillimage.status), which --refuse-status refuses")]
     Status(Status),
     /// A layer could not be had.
     #[error("downloading layer {}", layer.short())]
@@ -132,7 +142,7 @@ pub enum PullError {
         /// The layer.
         layer: Digest,
         /// Why.
-        source: RegistryError,
+        source: SourceError,
     },
     /// A layer's bytes are wrong, unsafe or too many.
     #[error(transparent)]
@@ -197,6 +207,15 @@ pub enum Blame {
 }
 
 impl PullError {
+    /// What a strict validation found, one by one; nothing for other errors.
+    pub fn findings(&self) -> &[String] {
+        match self {
+            Self::Find(FindError::Strict { findings }) => findings,
+            Self::Member { source, .. } => source.findings(),
+            _ => &[],
+        }
+    }
+
     /// Whose move it is.
     pub fn blame(&self) -> Blame {
         match self {
@@ -205,8 +224,9 @@ impl PullError {
             | Self::ResolveMember { source, .. }
             | Self::Manifest { source, .. }
             | Self::Config { source, .. }
-            | Self::Download { source, .. } => registry(source),
+            | Self::Download { source, .. } => self::source(source),
             Self::ConfigContent { .. } => Blame::Corrupt,
+            Self::Small { .. } => Blame::Exhausted,
             Self::Unpack(source) => unpack(source),
             Self::Layers { .. } => Blame::Exhausted,
             Self::Member { source, .. } => source.blame(),
@@ -233,6 +253,24 @@ impl PullError {
 
 fn full(full: bool) -> Blame {
     if full { Blame::Exhausted } else { Blame::Internal }
+}
+
+fn source(error: &SourceError) -> Blame {
+    match error {
+        SourceError::Registry(error) => registry(error),
+        SourceError::Layout(error) => match error {
+            LayoutError::Open { .. } | LayoutError::Choice { .. } => Blame::Request,
+            LayoutError::NoLayout { .. }
+            | LayoutError::Archive { .. }
+            | LayoutError::Index { .. }
+            | LayoutError::NoFile { .. } => Blame::Artifact,
+            LayoutError::NoBlob { .. } => Blame::NotFound,
+            LayoutError::TooLarge { .. } => Blame::Exhausted,
+            LayoutError::Size { .. } | LayoutError::Digest { .. } => Blame::Corrupt,
+            LayoutError::Read(_) => Blame::Transient,
+            LayoutError::Panicked(_) => Blame::Internal,
+        },
+    }
 }
 
 fn registry(error: &RegistryError) -> Blame {

@@ -8,8 +8,8 @@ use super::progress::Progress;
 use super::walk::Walk;
 use super::{PullConfig, PullError, PullRequest, layers};
 use crate::artifact::plan::Layer;
-use crate::artifact::skill::{Shape, Skill};
-use crate::reference::{Digest, Repository};
+use crate::artifact::skill::{FindError, Shape, Skill};
+use crate::reference::Digest;
 use crate::registry::Registry;
 use crate::unpack::MemorySink;
 
@@ -27,8 +27,8 @@ pub struct Inspected {
 /// One tree of it.
 #[derive(Debug)]
 pub struct InspectedPart {
-    /// Where it is.
-    pub repository: Repository,
+    /// Where it is: its repository, or its layout.
+    pub place: String,
     /// The digest of its manifest.
     pub digest: Digest,
     /// The format's stable name.
@@ -56,18 +56,26 @@ pub async fn inspect(
 ) -> Result<Inspected, PullError> {
     let found = Walk::new(registry, config, request).parts(None).await?;
     let mut parts = Vec::with_capacity(found.parts.len());
+    let mut findings = Vec::new();
     for part in found.parts {
         let limits = config.limits;
         let (sink, progress) = (MemorySink::new(&limits), Arc::new(Progress::default()));
         let mut unpacked =
-            layers::lay_out(registry, &part.access, &part.plan, sink, limits, &progress).await?;
-        let verdict = judge(&part, &mut unpacked)?;
+            layers::lay_out(registry, &part.origin, &part.plan, sink, limits, &progress).await?;
+        let verdict = match judge(&part, &mut unpacked) {
+            // What a strict validation minds about one skill does not hide it in the next.
+            Err(PullError::Find(FindError::Strict { findings: more })) => {
+                findings.extend(more);
+                continue;
+            }
+            verdict => verdict?,
+        };
         let layer = |layer: &Layer| {
             let descriptor = &layer.descriptor;
             (descriptor.digest.clone(), descriptor.media_type.clone(), descriptor.size)
         };
         parts.push(InspectedPart {
-            repository: part.access.repository().clone(),
+            place: part.origin.place(),
             digest: part.digest,
             format: part.plan.format,
             layers: part.plan.layers.iter().map(layer).collect(),
@@ -75,8 +83,11 @@ pub async fn inspect(
             skills: verdict.layout.skills,
             files: verdict.files,
             bytes: verdict.bytes,
-            warnings: verdict.warnings,
+            warnings: [part.findings, verdict.warnings].concat(),
         });
+    }
+    if !findings.is_empty() {
+        return Err(FindError::Strict { findings }.into());
     }
     Ok(Inspected { digest: found.digest, collection: found.collection, parts })
 }

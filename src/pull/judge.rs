@@ -7,7 +7,7 @@ use super::walk::Part;
 use crate::artifact::contents::Contents;
 use crate::artifact::links::resolve_links;
 use crate::artifact::path::TreePath;
-use crate::artifact::skill::{Layout, Shape, Skill, find};
+use crate::artifact::skill::{FindError, Layout, Shape, Skill, find};
 use crate::artifact::tree::{Node, Tree};
 use crate::store::SkillInfo;
 use crate::unpack::DiskSink;
@@ -18,7 +18,8 @@ use crate::unpack::{Placement, materialise, materialise_raw};
 pub(super) struct Verdict {
     /// The skills, or the whole tree.
     pub(super) layout: Layout,
-    /// Everything odd about it, from the manifest to the front matter.
+    /// What is odd about its files. What is odd about the manifest stays with the part: other
+    /// manifests have the same files.
     pub(super) warnings: Vec<String>,
     /// Files that the volume shows.
     pub(super) files: u64,
@@ -34,12 +35,20 @@ pub(super) fn judge<S: Contents>(
     unpacked: &mut Unpacked<S>,
 ) -> Result<Verdict, PullError> {
     let validation = part.options.validation;
+    let mut findings = [part.findings.as_slice(), &unpacked.warnings].concat();
     let layout = match part.options.raw {
         true => Layout::raw(),
-        false => find(&unpacked.tree, &mut unpacked.sink, &part.hints, validation)?,
+        false => match find(&unpacked.tree, &mut unpacked.sink, &part.hints, validation) {
+            // An author wants to hear of everything at once.
+            Err(FindError::Strict { findings: more }) => {
+                findings.extend(more);
+                return Err(FindError::Strict { findings }.into());
+            }
+            found => found?,
+        },
     };
-    let findings = [part.findings.as_slice(), &unpacked.warnings].concat();
-    let mut warnings = validation.judge(findings)?;
+    validation.judge(findings)?;
+    let mut warnings = unpacked.warnings.clone();
     warnings.extend(layout.warnings.iter().cloned());
     let (mut files, mut bytes, mut inodes) = (0, 0, 0);
     let root = TreePath::root();

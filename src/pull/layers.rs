@@ -11,8 +11,9 @@ use tokio::task::JoinError;
 
 use super::error::PullError;
 use super::progress::Progress;
+use super::source::Origin;
 use crate::artifact::plan::{Layer, Plan};
-use crate::registry::{Access, Registry};
+use crate::registry::Registry;
 use crate::unpack::Limits;
 use crate::unpack::Sink;
 use crate::unpack::{Unpacked, Unpacker};
@@ -24,7 +25,7 @@ const QUEUE: usize = 32;
 /// Downloads the plan's layers, lowest first, and unpacks them as they come.
 pub(super) async fn lay_out<S: Sink + 'static>(
     registry: &Registry,
-    access: &Access,
+    origin: &Origin,
     plan: &Plan,
     sink: S,
     limits: Limits,
@@ -32,7 +33,7 @@ pub(super) async fn lay_out<S: Sink + 'static>(
 ) -> Result<Unpacked<S>, PullError> {
     let (jobs, work) = mpsc::channel(1);
     let unpacking = tokio::task::spawn_blocking(move || unpack(work, sink, limits));
-    let fetched = fetch(registry, access, plan, limits, progress, jobs).await;
+    let fetched = fetch(registry, origin, plan, limits, progress, jobs).await;
     let unpacked = unpacking.await.map_err(panicked)?;
     match fetched {
         // What broke the download also broke the unpacking: tell the cause.
@@ -53,7 +54,7 @@ enum Stopped {
 
 async fn fetch(
     registry: &Registry,
-    access: &Access,
+    origin: &Origin,
     plan: &Plan,
     limits: Limits,
     progress: &Progress,
@@ -69,8 +70,8 @@ async fn fetch(
         if jobs.send((layer.clone(), chunks)).await.is_err() {
             return Err(Stopped::Unpacker);
         }
-        let mut stream = registry
-            .blob(access, &descriptor.digest, descriptor.size, limits.total_bytes)
+        let mut stream = origin
+            .blob(registry, &descriptor.digest, descriptor.size, limits.total_bytes)
             .await
             .map_err(failed)?;
         while let Some(chunk) = stream.next().await {

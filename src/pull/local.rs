@@ -1,41 +1,43 @@
 //! What the store can serve without asking anybody: only what this caller was granted, and only
 //! if nothing is missing.
 
-use std::sync::Arc;
-
-use super::walk::wanted;
-use super::{PullOptions, PullRequest, Pulled, Puller, key_options};
+use super::walk::{judged, wanted};
+use super::{Found, PullOptions, PullRequest, Pulled, Puller, key_options};
 use crate::artifact::classify::{Class, classify};
 use crate::artifact::descriptor::Descriptor;
 use crate::artifact::document::{Document, Manifest};
 use crate::artifact::index::{Choice, Member, choose, same_layers};
 use crate::artifact::name::hints;
 use crate::reference::{Digest, Reference, Repository, Selector};
-use crate::store::StoredTree;
 
 impl Puller {
     /// The request from the store alone; none if anything is missing or not granted.
     pub(super) fn local(&self, request: &PullRequest) -> Option<Pulled> {
-        let reference = &request.reference;
+        let reference = request.source.reference()?;
         let digest = match reference.selector() {
             Selector::Digest(digest) => digest,
             Selector::Tag(_) => self.store.reference(reference)?.digest,
         };
         let local = Local { puller: self, request };
         let repository = reference.repository();
-        let (trees, collection) = match local.document(repository, &digest)? {
+        let (found, collection) = match local.document(repository, &digest)? {
             Document::Manifest(manifest) => {
-                (vec![local.tree(repository, &manifest, &request.options)?], false)
+                (vec![local.tree(repository, &digest, &manifest, &request.options)?], false)
             }
             Document::Index(index) => match choose(&index, &self.config.platform).ok()? {
-                Choice::One { child, .. } => (vec![local.child(repository, &child)?], false),
+                Choice::One { child, warnings } => {
+                    let (tree, findings) = local.child(repository, &child)?;
+                    (vec![(tree, [findings, warnings].concat())], false)
+                }
                 Choice::Compare(children) => (vec![local.same(repository, &children)?], false),
                 Choice::Collection(members) => {
                     (local.members(repository, wanted(members, &request.options)?)?, true)
                 }
             },
         };
-        Some(Pulled { reference: reference.clone(), digest, trees, collection, local: true })
+        let (trees, findings): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let (source, findings) = (request.source.clone(), findings.concat());
+        Some(Pulled { source, digest, trees, findings, collection, local: true })
     }
 }
 
@@ -66,22 +68,20 @@ impl Local<'_> {
         }
     }
 
-    fn child(&self, repository: &Repository, child: &Descriptor) -> Option<Arc<StoredTree>> {
-        self.tree(repository, &self.manifest(&child.digest)?, &self.request.options)
+    fn child(&self, repository: &Repository, child: &Descriptor) -> Option<Found> {
+        let manifest = self.manifest(&child.digest)?;
+        self.tree(repository, &child.digest, &manifest, &self.request.options)
     }
 
-    fn same(&self, repository: &Repository, children: &[Descriptor]) -> Option<Arc<StoredTree>> {
+    fn same(&self, repository: &Repository, children: &[Descriptor]) -> Option<Found> {
         let manifests: Option<Vec<_>> =
             children.iter().map(|child| self.manifest(&child.digest)).collect();
         let manifests = manifests.filter(|manifests| same_layers(manifests))?;
-        self.tree(repository, manifests.first()?, &self.request.options)
+        let digest = &children.first()?.digest;
+        self.tree(repository, digest, manifests.first()?, &self.request.options)
     }
 
-    fn members(
-        &self,
-        repository: &Repository,
-        members: Vec<Member>,
-    ) -> Option<Vec<Arc<StoredTree>>> {
+    fn members(&self, repository: &Repository, members: Vec<Member>) -> Option<Vec<Found>> {
         let tree = |member: Member| {
             let options = PullOptions { name: member.name, ..self.request.options.clone() };
             let digest = &member.descriptor.digest;
@@ -89,7 +89,7 @@ impl Local<'_> {
                 member.reference.as_deref().and_then(|text| text.parse().ok());
             let places = [Some(repository), elsewhere.as_ref().map(Reference::repository)];
             places.into_iter().flatten().find_map(|place| match self.document(place, digest)? {
-                Document::Manifest(manifest) => self.tree(place, &manifest, &options),
+                Document::Manifest(manifest) => self.tree(place, digest, &manifest, &options),
                 Document::Index(_) => None,
             })
         };
@@ -99,18 +99,23 @@ impl Local<'_> {
     fn tree(
         &self,
         repository: &Repository,
+        digest: &Digest,
         manifest: &Manifest,
         options: &PullOptions,
-    ) -> Option<Arc<StoredTree>> {
+    ) -> Option<Found> {
         // A collection in a YAML file names tags, which only the registry can resolve.
-        let Ok(Class::Tree(plan)) = classify(manifest) else { return None };
+        let Ok(Class::Tree(mut plan)) = classify(manifest) else { return None };
         let store = &self.puller.store;
         let config = match &plan.config {
             Some(config) => Some(store.manifest(&config.digest)?),
             None => None,
         };
+        // What may not be used, or not under this validation, is for the remote path to refuse.
+        let puller = &self.puller.config;
+        let findings = judged(puller, digest, manifest, &mut plan, config.as_deref()).ok()?;
+        let findings = options.validation.judge(findings).ok()?;
         let mut hints = hints(manifest, config.as_deref(), repository.last_segment());
         hints.given = options.name.clone();
-        store.tree(&plan.key(&key_options(options, &hints)))
+        Some((store.tree(&plan.key(&key_options(options, &hints)))?, findings))
     }
 }

@@ -12,6 +12,7 @@ mod local;
 pub mod policy;
 pub mod progress;
 mod remote;
+pub mod source;
 mod walk;
 
 use std::sync::Arc;
@@ -24,12 +25,14 @@ use flight::{Flight, Flights};
 pub use inspect::{Inspected, InspectedPart, inspect};
 pub use policy::PullPolicy;
 pub use progress::{HumanBytes, Progress, Step};
+pub use source::Source;
 
 use crate::artifact::descriptor::Platform;
+use crate::artifact::lifecycle::Status;
 use crate::artifact::name::Hints;
 use crate::artifact::validation::Validation;
 use crate::credentials::{Identity, Keyring};
-use crate::reference::{Digest, Reference, Repository};
+use crate::reference::{Digest, Repository};
 use crate::registry::Registry;
 use crate::store::{Store, StoredTree};
 use crate::unpack::Limits;
@@ -48,13 +51,27 @@ pub struct PullConfig {
     pub concurrent: usize,
     /// How long one pull may take.
     pub timeout: Duration,
+    /// States in a skill's life (`io.skillimage.status`) in which it is not pulled.
+    pub refuse_status: Vec<Status>,
+}
+
+impl Default for PullConfig {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            platform: Platform::node(),
+            concurrent: 8,
+            timeout: Duration::from_secs(1800),
+            refuse_status: vec![Status::Archived],
+        }
+    }
 }
 
 /// What to pull.
 #[derive(Debug, Clone)]
 pub struct PullRequest {
-    /// The reference.
-    pub reference: Reference,
+    /// The reference, or the layout.
+    pub source: Source,
     /// When to ask the registry.
     pub policy: PullPolicy,
     /// What changes the files.
@@ -79,22 +96,35 @@ pub struct PullOptions {
 /// What a pull brought.
 #[derive(Debug, Clone)]
 pub struct Pulled {
-    /// The reference as it was asked for.
-    pub reference: Reference,
+    /// What was asked for.
+    pub source: Source,
     /// What it resolved to.
     pub digest: Digest,
     /// Its trees: one, or one per member of a collection.
     pub trees: Vec<Arc<StoredTree>>,
+    /// What is odd about the manifests that led to the trees. What is odd about the files is in
+    /// the trees, which other manifests may share.
+    pub findings: Vec<String>,
     /// Whether it is a collection that points to its members.
     pub collection: bool,
     /// Whether everything was there already and the registry was not asked.
     pub local: bool,
 }
 
+impl Pulled {
+    /// Everything odd about what was pulled.
+    pub fn warnings(&self) -> impl Iterator<Item = &String> {
+        self.findings.iter().chain(self.trees.iter().flat_map(|tree| &tree.info.warnings))
+    }
+}
+
+/// A tree, and what is odd about the manifest that led to it.
+type Found = (Arc<StoredTree>, Vec<String>);
+
 /// Who shares a pull. The identities are keyed hashes of the credentials that match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
-    reference: Reference,
+    source: Source,
     policy: PullPolicy,
     options: PullOptions,
     identities: Vec<Identity>,
@@ -123,10 +153,15 @@ impl Puller {
     /// Starts a pull, or joins the one that runs for the same thing and the same credentials.
     pub fn pull(self: &Arc<Self>, request: PullRequest) -> PullFlight {
         let key = Key {
-            reference: request.reference.clone(),
+            source: request.source.clone(),
             policy: request.policy,
             options: request.options.clone(),
-            identities: self.identities(&request.keyring, request.reference.repository()),
+            identities: match &request.source {
+                Source::Registry(reference) => {
+                    self.identities(&request.keyring, reference.repository())
+                }
+                Source::Layout(_) => Vec::new(),
+            },
         };
         let puller = self.clone();
         self.flights.join(key, PullError::Panicked, |progress| async move {

@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::judge::{self, Verdict};
+use super::source::{Origin, Source};
 use super::walk::{Part, Parts, Remembered, Walk};
-use super::{PullError, PullPolicy, PullRequest, Pulled, Puller, blocking, key_options};
+use super::{Found, PullError, PullPolicy, PullRequest, Pulled, Puller, blocking, key_options};
 use super::{layers, progress::Progress, progress::Step};
 use crate::observability::chain;
 use crate::reference::{Digest, Selector};
@@ -29,9 +30,11 @@ impl Puller {
         progress.enter(Step::Resolving);
         // What is present stays: a tag that was resolved before is asked for by its digest, and
         // only the permission is at stake.
-        let known = match (request.policy, request.reference.selector()) {
-            (PullPolicy::IfNotPresent, Selector::Tag(_)) => {
-                let (puller, reference) = (self.clone(), request.reference.clone());
+        let known = match (request.policy, request.source.reference()) {
+            (PullPolicy::IfNotPresent, Some(reference))
+                if matches!(reference.selector(), Selector::Tag(_)) =>
+            {
+                let (puller, reference) = (self.clone(), reference.clone());
                 blocking(move || puller.store.reference(&reference))
                     .await?
                     .map(|known| known.digest)
@@ -41,12 +44,14 @@ impl Puller {
         let walk = Walk::new(&self.registry, &self.config, request);
         let Parts { digest, parts, collection, documents } = walk.parts(known).await?;
         self.remember(request, &digest, documents).await?;
-        let trees = stream::iter(parts)
+        let found: Vec<Found> = stream::iter(parts)
             .map(|part| self.tree(part, progress))
             .buffered(PARALLEL_MEMBERS)
             .try_collect()
             .await?;
-        Ok(Pulled { reference: request.reference.clone(), digest, trees, collection, local: false })
+        let (trees, findings): (Vec<_>, Vec<_>) = found.into_iter().unzip();
+        let (source, findings) = (request.source.clone(), findings.concat());
+        Ok(Pulled { source, digest, trees, findings, collection, local: false })
     }
 
     /// Brings to the disk what an earlier run of the driver left in memory.
@@ -77,10 +82,13 @@ impl Puller {
         digest: &Digest,
         documents: Vec<Remembered>,
     ) -> Result<(), PullError> {
-        let (puller, reference, digest) = (self.clone(), request.reference.clone(), digest.clone());
+        // What a layout says is nothing that a registry granted.
+        let Source::Registry(reference) = request.source.clone() else { return Ok(()) };
+        let (puller, digest) = (self.clone(), digest.clone());
         blocking(move || {
             let store = &puller.store;
-            for Remembered { access, digest, body } in documents {
+            for Remembered { origin, digest, body } in documents {
+                let Origin::Repository(access) = origin else { continue };
                 store.put_manifest(&digest, &body)?;
                 store.grant(access.repository(), &digest, &access.identity(store.salt()))?;
             }
@@ -94,10 +102,12 @@ impl Puller {
         self: &Arc<Self>,
         part: Part,
         progress: &Arc<Progress>,
-    ) -> Result<Arc<StoredTree>, PullError> {
+    ) -> Result<Found, PullError> {
         let key = part.plan.key(&key_options(&part.options, &part.hints));
         if let Some(tree) = self.store.tree(&key) {
-            return Ok(tree);
+            // Another manifest made the tree: what is odd about this one is not known yet.
+            let findings = part.options.validation.judge(part.findings)?;
+            return Ok((tree, findings));
         }
         progress.expect(part.plan.download_bytes());
         progress.enter(Step::Pulling);
@@ -107,12 +117,13 @@ impl Puller {
         let sink = DiskSink::new(directory);
         let limits = self.config.limits;
         let unpacked =
-            layers::lay_out(&self.registry, &part.access, &part.plan, sink, limits, progress)
+            layers::lay_out(&self.registry, &part.origin, &part.plan, sink, limits, progress)
                 .await?;
         progress.enter(Step::Storing);
+        let findings = part.findings.clone();
         let tree = blocking(move || commit(part, key, unpacked, staging)).await??;
         self.flush(vec![tree.info.key.clone()]);
-        Ok(tree)
+        Ok((tree, findings))
     }
 }
 

@@ -4,10 +4,11 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use super::source::{Origin, Resolved, Source};
 use super::{MAX_MEMBERS, PullConfig, PullError, PullOptions, PullRequest};
 use crate::artifact::classify::{Class, classify};
 use crate::artifact::collection;
-use crate::artifact::config::Config;
+use crate::artifact::config::{self, Config};
 use crate::artifact::descriptor::Descriptor;
 use crate::artifact::document::{Document, Index, Manifest};
 use crate::artifact::index::{Choice, Member, choose, no_platform, same_layers};
@@ -15,14 +16,11 @@ use crate::artifact::lifecycle::{Advice, Status};
 use crate::artifact::name::{Hints, hints};
 use crate::artifact::plan::Plan;
 use crate::reference::{Digest, Reference, Selector};
-use crate::registry::{Access, Registry, RegistryError, Resolved};
-
-/// The largest config blob or collection file that is read, in bytes.
-const MAX_CONFIG: u64 = 1 << 20;
+use crate::registry::{Registry, RegistryError};
 
 /// One manifest of what a reference resolved to, with the right to its blobs.
 pub(super) struct Part {
-    pub(super) access: Access,
+    pub(super) origin: Origin,
     pub(super) digest: Digest,
     pub(super) plan: Plan,
     pub(super) hints: Hints,
@@ -43,7 +41,7 @@ pub(super) struct Parts {
 
 /// A document, and who read it where.
 pub(super) struct Remembered {
-    pub(super) access: Access,
+    pub(super) origin: Origin,
     pub(super) digest: Digest,
     pub(super) body: Bytes,
 }
@@ -77,7 +75,7 @@ impl<'a> Walk<'a> {
                     (vec![self.part(&resolved, manifest, plan, options).await?], false)
                 }
                 Class::SkillimageCollection(list) => {
-                    (self.listed(&resolved.access, &list).await?, true)
+                    (self.listed(&resolved.origin, &list).await?, true)
                 }
             },
             Document::Index(index) => match self.choose(&digest, &index)? {
@@ -87,23 +85,27 @@ impl<'a> Walk<'a> {
                 }
             },
         };
-        tracing::debug!(reference = %self.request.reference, %digest, trees = parts.len(), "resolved");
+        tracing::debug!(source = %self.request.source, %digest, trees = parts.len(), "resolved");
         Ok(Parts { digest, parts, collection, documents: self.documents })
     }
 
     async fn resolve(&self, known: Option<Digest>) -> Result<Resolved, PullError> {
-        let reference = &self.request.reference;
+        let reference = match &self.request.source {
+            Source::Registry(reference) => reference,
+            Source::Layout(location) => {
+                return Origin::layout(location).await.map_err(PullError::Resolve);
+            }
+        };
         let repository = reference.repository();
         let candidates = self.request.keyring.matching(repository);
         if let Some(known) = known {
             let selector = Selector::Digest(known);
             match self.registry.resolve(repository, &selector, &candidates).await {
                 Err(RegistryError::NotFound { .. }) => {}
-                answer => return answer.map_err(PullError::Resolve),
+                answer => return resolved(answer),
             }
         }
-        let answer = self.registry.resolve(repository, &reference.selector(), &candidates).await;
-        answer.map_err(PullError::Resolve)
+        resolved(self.registry.resolve(repository, &reference.selector(), &candidates).await)
     }
 
     fn choose(&self, digest: &Digest, index: &Index) -> Result<Choice, PullError> {
@@ -120,7 +122,7 @@ impl<'a> Walk<'a> {
     ) -> Result<Part, PullError> {
         match choice {
             Choice::One { child, warnings } => {
-                let resolved = self.fetch(&index.access, &child.digest).await?;
+                let resolved = self.fetch(&index.origin, &child.digest).await?;
                 let manifest = self.manifest(&resolved)?;
                 let mut part = self.only(&resolved, manifest, options).await?;
                 part.findings.extend(warnings);
@@ -146,7 +148,7 @@ impl<'a> Walk<'a> {
     fn document(&mut self, resolved: &Resolved) -> Result<Document, PullError> {
         let document = parse(resolved)?;
         self.documents.push(Remembered {
-            access: resolved.access.clone(),
+            origin: resolved.origin.clone(),
             digest: resolved.digest.clone(),
             body: resolved.body.clone(),
         });
@@ -160,9 +162,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    async fn fetch(&self, access: &Access, digest: &Digest) -> Result<Resolved, PullError> {
-        self.registry
-            .manifest(access, digest)
+    async fn fetch(&self, origin: &Origin, digest: &Digest) -> Result<Resolved, PullError> {
+        origin
+            .document(self.registry, digest)
             .await
             .map_err(|source| PullError::Manifest { digest: digest.clone(), source })
     }
@@ -177,7 +179,7 @@ impl<'a> Walk<'a> {
         let mut manifests = Vec::with_capacity(children.len());
         let mut first = None;
         for child in children {
-            let resolved = self.fetch(&index.access, &child.digest).await?;
+            let resolved = self.fetch(&index.origin, &child.digest).await?;
             manifests.push(self.manifest(&resolved)?);
             first.get_or_insert(resolved);
         }
@@ -206,14 +208,14 @@ impl<'a> Walk<'a> {
         &mut self,
         resolved: &Resolved,
         manifest: Manifest,
-        plan: Plan,
+        mut plan: Plan,
         options: PullOptions,
     ) -> Result<Part, PullError> {
         let config = match &plan.config {
             Some(descriptor) => {
-                let body = self.config(&resolved.access, descriptor).await?;
+                let body = self.config(&resolved.origin, descriptor).await?;
                 self.documents.push(Remembered {
-                    access: resolved.access.clone(),
+                    origin: resolved.origin.clone(),
                     digest: descriptor.digest.clone(),
                     body: body.clone(),
                 });
@@ -221,19 +223,12 @@ impl<'a> Walk<'a> {
             }
             None => None,
         };
-        let mut findings = plan.warnings.clone();
-        if let Some(body) = &config {
-            let digest = || resolved.digest.clone();
-            let read = Config::parse(&manifest, body)
-                .map_err(|source| PullError::ConfigRead { digest: digest(), source })?;
-            findings.extend(read.iter().flat_map(|config| config.findings(&manifest)));
-        }
-        self.lifecycle(&manifest, &mut findings)?;
-        let last_segment = resolved.access.repository().last_segment();
-        let mut hints = hints(&manifest, config.as_deref(), last_segment);
+        let digest = &resolved.digest;
+        let findings = judged(self.config, digest, &manifest, &mut plan, config.as_deref())?;
+        let mut hints = hints(&manifest, config.as_deref(), resolved.origin.last_name());
         hints.given = options.name.clone();
         Ok(Part {
-            access: resolved.access.clone(),
+            origin: resolved.origin.clone(),
             digest: resolved.digest.clone(),
             plan,
             hints,
@@ -242,27 +237,20 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// What the skill's own state in its life says about using it.
-    fn lifecycle(&self, manifest: &Manifest, findings: &mut Vec<String>) -> Result<(), PullError> {
-        let Some(status) = Status::of(manifest) else { return Ok(()) };
-        match status.advice() {
-            Advice::Use => {}
-            Advice::Warn => findings.push(format!("its status is {status} [io.skillimage.status]")),
-            Advice::Refuse => return Err(PullError::Status(status)),
-        }
-        Ok(())
-    }
-
     /// A small blob, whole: from the descriptor's inline data if its digest is right.
-    async fn config(&self, access: &Access, descriptor: &Descriptor) -> Result<Bytes, PullError> {
+    async fn config(&self, origin: &Origin, descriptor: &Descriptor) -> Result<Bytes, PullError> {
         if let Some(data) = descriptor.inline() {
             return Ok(data.into());
         }
         let digest = &descriptor.digest;
         let failed = |source| PullError::Config { digest: digest.clone(), source };
-        let registry = &self.registry;
+        let most = config::MAX_BYTES as u64;
+        if descriptor.size > most {
+            let problem = format!("it has {} bytes, more than {most}", descriptor.size);
+            return Err(PullError::Small { digest: digest.clone(), problem });
+        }
         let mut stream =
-            registry.blob(access, digest, descriptor.size, MAX_CONFIG).await.map_err(failed)?;
+            origin.blob(self.registry, digest, descriptor.size, most).await.map_err(failed)?;
         let mut body = Vec::new();
         while let Some(chunk) = stream.next().await {
             body.extend_from_slice(&chunk.map_err(failed)?);
@@ -296,11 +284,8 @@ impl<'a> Walk<'a> {
 
     async fn member(&mut self, index: &Resolved, member: Member) -> Result<Part, PullError> {
         let digest = &member.descriptor.digest;
-        let resolved = match (self.fetch(&index.access, digest).await, &member.reference) {
-            (
-                Err(PullError::Manifest { source: RegistryError::NotFound { .. }, .. }),
-                Some(text),
-            ) => {
+        let resolved = match (self.fetch(&index.origin, digest).await, &member.reference) {
+            (Err(PullError::Manifest { source, .. }), Some(text)) if source.is_not_found() => {
                 let reference: Reference = text
                     .parse()
                     .map_err(|source| PullError::MemberReference { name: text.clone(), source })?;
@@ -322,13 +307,16 @@ impl<'a> Walk<'a> {
         let repository = reference.repository();
         let candidates = self.request.keyring.matching(repository);
         let answer = self.registry.resolve(repository, selector, &candidates).await;
-        answer
-            .map_err(|source| PullError::ResolveMember { reference: reference.to_string(), source })
+        let resolved = answer.map_err(|source| {
+            let reference = reference.to_string();
+            PullError::ResolveMember { reference, source: source.into() }
+        })?;
+        Ok(resolved.into())
     }
 
     /// The members of a skillimage collection: a YAML file of references.
-    async fn listed(&mut self, access: &Access, list: &Descriptor) -> Result<Vec<Part>, PullError> {
-        let body = self.config(access, list).await?;
+    async fn listed(&mut self, origin: &Origin, list: &Descriptor) -> Result<Vec<Part>, PullError> {
+        let body = self.config(origin, list).await?;
         let collection::Collection { entries, warnings } = collection::parse(&body)?;
         let wanted = &self.request.options.skills;
         let missing = wanted.iter().any(|name| entries.iter().all(|entry| entry.name != *name));
@@ -365,6 +353,43 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+/// What a registry answered, as the walk goes on with it.
+fn resolved(
+    answer: Result<crate::registry::Resolved, RegistryError>,
+) -> Result<Resolved, PullError> {
+    answer.map(Into::into).map_err(|error| PullError::Resolve(error.into()))
+}
+
+/// What is odd about a manifest and its config, or what forbids to use them; and what the config
+/// says about the layers.
+pub(super) fn judged(
+    config: &PullConfig,
+    digest: &Digest,
+    manifest: &Manifest,
+    plan: &mut Plan,
+    body: Option<&[u8]>,
+) -> Result<Vec<String>, PullError> {
+    let mut findings = plan.warnings.clone();
+    if let Some(body) = body {
+        let read = Config::parse(manifest, body)
+            .map_err(|source| PullError::ConfigRead { digest: digest.clone(), source })?;
+        findings.extend(read.iter().flat_map(|config| config.findings(manifest)));
+        if let Some(Config::Image(image)) = read {
+            plan.expect(&image.diff_ids);
+        }
+    }
+    match Status::of(manifest) {
+        Some(status) if config.refuse_status.contains(&status) => {
+            return Err(PullError::Status(status));
+        }
+        Some(status) if status.advice() == Advice::Warn => {
+            findings.push(format!("its status is {status} [skillimage: io.skillimage.status]"));
+        }
+        Some(_) | None => {}
+    }
+    Ok(findings)
 }
 
 fn parse(resolved: &Resolved) -> Result<Document, PullError> {

@@ -61,13 +61,12 @@ pub enum Problem {
         /// How many arrived.
         got: u64,
     },
-    /// `io.deis.oras.content.digest` is not the digest of the decompressed bytes.
-    #[error(
-        "its decompressed bytes have digest {actual}, \
-         annotation io.deis.oras.content.digest says {expected}"
-    )]
+    /// The decompressed bytes are not those that an annotation or a config names.
+    #[error("its decompressed bytes have digest {actual}, {claim} says {expected}")]
     ContentDigest {
-        /// What the annotation says.
+        /// Who says so.
+        claim: &'static str,
+        /// What it says.
         expected: Digest,
         /// What was decompressed.
         actual: Digest,

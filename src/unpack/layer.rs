@@ -19,6 +19,8 @@ const MAX_TARGET: usize = 4096;
 
 /// More warnings than this help nobody.
 const MAX_WARNINGS: usize = 100;
+/// How many characters of a name a warning shows.
+const MAX_SHOWN: usize = 128;
 
 /// Where an archive's entries go.
 #[derive(Debug)]
@@ -37,16 +39,40 @@ pub(super) struct Layer<'a, S> {
     unit: usize,
     whiteouts: bool,
     hidden: BTreeSet<TreePath>,
+    /// Whether a name that is absolute, or has a backslash, was told of.
+    absolute: bool,
+    backslash: bool,
 }
 
 impl<'a, S: Sink> Layer<'a, S> {
     pub(super) fn new(state: &'a mut State<S>, unit: usize, whiteouts: bool) -> Self {
-        Self { state, unit, whiteouts, hidden: BTreeSet::new() }
+        let hidden = BTreeSet::new();
+        Self { state, unit, whiteouts, hidden, absolute: false, backslash: false }
     }
 
     fn warn(&mut self, warning: String) {
         if self.state.warnings.len() < MAX_WARNINGS {
             self.state.warnings.push(warning);
+        }
+    }
+
+    /// Names that tools read in more than one way: told of once each.
+    fn doubtful(&mut self, name: &[u8]) {
+        let shown = || String::from_utf8_lossy(name).chars().take(MAX_SHOWN).collect::<String>();
+        if name.starts_with(b"/") && !self.absolute {
+            self.absolute = true;
+            self.warn(format!(
+                "names such as {:?} are absolute; taken as relative [skillmount: names of files]",
+                shown()
+            ));
+        }
+        if name.contains(&b'\\') && !self.backslash {
+            self.backslash = true;
+            self.warn(format!(
+                "names such as {:?} have a backslash, which some tools take for a slash \
+                 [skillmount: names of files]",
+                shown()
+            ));
         }
     }
 
@@ -58,6 +84,7 @@ impl<'a, S: Sink> Layer<'a, S> {
     ) -> Result<(), Problem> {
         while let Some(entry) = archive.next()? {
             let path = locate(place, &entry.name)?;
+            self.doubtful(&entry.name);
             let relative_root = match place {
                 Place::Below(under) => path == **under,
                 Place::Within(_) => path.is_root(),
@@ -147,7 +174,8 @@ impl<'a, S: Sink> Layer<'a, S> {
             }
             if first != executable {
                 self.warn(format!(
-                    "{path:?} occurs twice, once executable and once not; the first was taken"
+                    "{path:?} occurs twice, once executable and once not; the first was taken \
+                     [skillmount: unique names]"
                 ));
             }
             return Ok(());

@@ -47,6 +47,9 @@ const SNIFF: u64 = 192 << 10;
 /// More warnings about names than this help nobody.
 const MAX_NAME_WARNINGS: usize = 10;
 const SKILL_MD: &[u8] = b"SKILL.md";
+/// Who says what the decompressed bytes are.
+const CONTENT_DIGEST: &str = "annotation io.deis.oras.content.digest";
+const DIFF_ID: &str = "the image's config (rootfs.diff_ids)";
 
 /// Unpacks the layers of one artifact.
 #[derive(Debug)]
@@ -121,12 +124,16 @@ impl<S: Sink> Unpacker<S> {
     fn apply(&mut self, layer: &PlannedLayer, blob: &mut dyn Read) -> Result<(), Problem> {
         let root = TreePath::root();
         match &layer.action {
-            Action::ImageLayer => self.untar(Vec::new(), blob, &Place::Below(&root), None, true),
+            Action::ImageLayer => {
+                let expected = layer.diff_id.as_ref().map(|digest| (DIFF_ID, digest));
+                self.untar(Vec::new(), blob, &Place::Below(&root), expected, true)
+            }
             Action::Tar { under } => {
                 self.untar(Vec::new(), blob, &Place::Below(under), None, false)
             }
             Action::Directory { title, content } => {
-                self.untar(Vec::new(), blob, &Place::Within(title), content.as_ref(), false)
+                let expected = content.as_ref().map(|digest| (CONTENT_DIGEST, digest));
+                self.untar(Vec::new(), blob, &Place::Within(title), expected, false)
             }
             Action::File { title } => self.verbatim(title, layer.descriptor.size, blob),
             Action::TitledArchive { title } => {
@@ -144,7 +151,7 @@ impl<S: Sink> Unpacker<S> {
                     let media_type = &layer.descriptor.media_type;
                     self.state.warnings.push(format!(
                         "layer {digest} of unknown type {media_type:?} is a tar archive \
-                         and was unpacked as one"
+                         and was unpacked as one [skillmount: media types]"
                     ));
                     return self.untar(head, blob, &Place::Below(&root), None, false);
                 }
@@ -168,15 +175,15 @@ impl<S: Sink> Unpacker<S> {
         mut head: Vec<u8>,
         blob: &mut dyn Read,
         place: &Place<'_>,
-        content: Option<&Digest>,
+        expected: Option<(&'static str, &Digest)>,
         image: bool,
     ) -> Result<(), Problem> {
         if head.is_empty() {
             head = stream::head(blob, stream::MAGIC)?;
         }
         let mut stream = decompress(head, blob, &self.state.limits, self.streamed)?;
-        if let Some(content) = content {
-            stream.hash(content.algorithm());
+        if let Some((_, expected)) = expected {
+            stream.hash(expected.algorithm());
         }
         let mut archive = Archive::new(stream);
         self.layer_of(image).untar(&mut archive, place)?;
@@ -184,9 +191,9 @@ impl<S: Sink> Unpacker<S> {
         archive.drain()?;
         let stream = archive.into_stream();
         self.streamed = self.streamed.saturating_add(stream.bytes_out());
-        match (content, stream.digest()) {
-            (Some(expected), Some(actual)) if *expected != actual => {
-                Err(Problem::ContentDigest { expected: expected.clone(), actual })
+        match (expected, stream.digest()) {
+            (Some((claim, expected)), Some(actual)) if *expected != actual => {
+                Err(Problem::ContentDigest { claim, expected: expected.clone(), actual })
             }
             _ => Ok(()),
         }
@@ -281,7 +288,7 @@ fn similar_names(at: &TreePath, dir: &Dir, warnings: &mut Vec<String>) {
         if let Some(other) = seen.insert(folded, name) {
             warnings.push(format!(
                 "{other:?} and {name:?} in {at:?} differ only in case or in how accents are \
-                 written"
+                 written [skillmount: unique names]"
             ));
         }
         if let (Node::Dir(dir), Ok(path)) = (node, at.join(name)) {

@@ -95,7 +95,7 @@ pub fn compose(
     if attributes.layout == Layout::Raw {
         // Laid over each other, the files of one would hide those of another.
         if let Some(many) = pulled.iter().find(|p| p.trees.len() > 1) {
-            let (reference, count) = (many.reference.to_string(), many.trees.len());
+            let (reference, count) = (many.source.to_string(), many.trees.len());
             return Err(ComposeError::NotRaw { reference, count });
         }
         let trees: Vec<_> = pulled.iter().flat_map(|p| &p.trees).collect();
@@ -161,7 +161,7 @@ fn choose<'a>(
     for pulled in pulled {
         for tree in &pulled.trees {
             for (slot, skill) in tree.info.skills.iter().enumerate() {
-                let reference = pulled.reference.to_string();
+                let reference = pulled.source.to_string();
                 all.push(Chosen { tree, slot, name: &skill.name, reference });
             }
         }
@@ -172,7 +172,7 @@ fn choose<'a>(
     if let Some(wanted) =
         attributes.skills.iter().find(|wanted| all.iter().all(|c| c.name != wanted.as_str()))
     {
-        let references: Vec<_> = pulled.iter().map(|p| p.reference.to_string()).collect();
+        let references: Vec<_> = pulled.iter().map(|p| p.source.to_string()).collect();
         return Err(ComposeError::NoSuchSkill {
             wanted: wanted.clone(),
             reference: references.join(", "),

@@ -234,7 +234,7 @@ impl Volumes {
         };
         let start = |reference: &Reference| {
             let flight = self.puller.pull(PullRequest {
-                reference: reference.clone(),
+                source: reference.clone().into(),
                 policy: attributes
                     .pull_policy
                     .unwrap_or_else(|| PullPolicy::default_for(reference)),
@@ -378,16 +378,16 @@ fn unmatched(error: &PullError, reference: &Reference, keyring: &Keyring) -> Opt
 
 fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Composition) -> Record {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let recorded = |p: &Arc<Pulled>| RecordedReference {
-        reference: p.reference.clone(),
-        digest: p.digest.clone(),
+    let recorded = |p: &Arc<Pulled>| {
+        let reference = p.source.reference()?.clone();
+        Some(RecordedReference { reference, digest: p.digest.clone() })
     };
     Record {
         version: RECORD_VERSION,
         volume_id: request.volume_id.clone(),
         target: request.target.clone(),
         state: RecordState::Publishing,
-        references: pulled.iter().map(recorded).collect(),
+        references: pulled.iter().filter_map(recorded).collect(),
         trees: composition.trees.clone(),
         skills: composition.skills.clone(),
         seal: request.attributes.seal,
@@ -395,10 +395,7 @@ fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Compos
         mount: None,
         pod: request.pod.clone(),
         published_at: now,
-        warnings: pulled
-            .iter()
-            .flat_map(|p| p.trees.iter().flat_map(|tree| tree.info.warnings.clone()))
-            .collect(),
+        warnings: pulled.iter().flat_map(|p| p.warnings().cloned()).collect(),
     }
 }
 

@@ -85,6 +85,7 @@ impl Driver {
             platform: setup.platform,
             concurrent: 8,
             timeout: Duration::from_secs(60),
+            ..PullConfig::default()
         };
         let weak = Arc::downgrade(&store);
         let puller = Arc::new(Puller::new(registry, store.clone(), config));

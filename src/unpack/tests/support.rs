@@ -151,7 +151,7 @@ pub(super) fn layer(action: &Action, bytes: &[u8]) -> Layer {
         platform: None,
         data: None,
     };
-    Layer { descriptor, action: action.clone() }
+    Layer { descriptor, action: action.clone(), diff_id: None }
 }
 
 /// Hands out few bytes at a time, as sockets do.
