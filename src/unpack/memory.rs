@@ -13,17 +13,19 @@ use super::sink::{Sink, read_full};
 
 const BUFFER: usize = 64 << 10;
 
-/// What is kept of all files together, in bytes.
+/// What is kept of all files of a class together, in bytes.
 const KEPT: u64 = 32 << 20;
 
-/// Keeps the digest of every file, and the bytes of `skill.yaml` and of files that end in `.md`
-/// (a SKILL.md may be a link to a README.md): of each up to [`Limits::skill_md_bytes`] and one
-/// byte, which shows that there are more, and of all together 32 MiB.
+/// Keeps the digest of every file, and the bytes of those that may be a SKILL.md: of each up to
+/// [`Limits::skill_md_bytes`] and one byte, which shows that there are more. Any file may be one,
+/// because a SKILL.md can be a link to it; so `skill.yaml` and files that end in `.md` have 32 MiB
+/// for themselves, and all others have as much.
 #[derive(Debug)]
 pub struct MemorySink {
     files: HashMap<TreePath, Kept>,
     keep: u64,
-    room: u64,
+    likely: u64,
+    others: u64,
     buffer: Vec<u8>,
 }
 
@@ -37,18 +39,18 @@ impl MemorySink {
     /// An empty sink.
     pub fn new(limits: &Limits) -> Self {
         let keep = limits.skill_md_bytes.saturating_add(1);
-        Self { files: HashMap::new(), keep, room: KEPT, buffer: vec![0; BUFFER] }
+        Self { files: HashMap::new(), keep, likely: KEPT, others: KEPT, buffer: vec![0; BUFFER] }
     }
 
-    fn take(&mut self, content: &mut dyn Read, keep: bool) -> io::Result<(u64, Kept)> {
+    /// Reads a file, and of what is to be kept takes at most `room` bytes.
+    fn take(&mut self, content: &mut dyn Read, room: u64) -> io::Result<(u64, Kept)> {
         let mut hasher = Hasher::new(Algorithm::Sha256);
-        let most = if keep { self.keep.min(self.room) } else { 0 };
+        let most = self.keep.min(room);
         let mut head = (most > 0).then(Vec::new);
         let mut size = 0;
         loop {
             let count = read_full(content, &mut self.buffer)?;
             if count == 0 {
-                self.room -= head.as_ref().map_or(0, |head| head.len() as u64);
                 return Ok((size, Kept { digest: hasher.finish(), head }));
             }
             let bytes = &self.buffer[..count];
@@ -66,7 +68,7 @@ impl MemorySink {
     }
 }
 
-fn is_kept(path: &TreePath) -> bool {
+fn is_likely(path: &TreePath) -> bool {
     path.name()
         .is_some_and(|name| name == "skill.yaml" || name.to_ascii_lowercase().ends_with(".md"))
 }
@@ -92,7 +94,18 @@ impl Sink for MemorySink {
         _mtime: Option<u64>,
         content: &mut dyn Read,
     ) -> io::Result<u64> {
-        let (size, kept) = self.take(content, is_kept(path))?;
+        let likely = is_likely(path);
+        let room = if likely { self.likely } else { self.others };
+        let (size, mut kept) = self.take(content, room)?;
+        // A large file of another name is no SKILL.md, and would take the room of those that are.
+        if !likely && size >= self.keep {
+            kept.head = None;
+        }
+        let taken = kept.head.as_ref().map_or(0, |head| head.len() as u64);
+        match likely {
+            true => self.likely -= taken,
+            false => self.others -= taken,
+        }
         match self.files.insert(path.clone(), kept) {
             None => Ok(size),
             Some(_) => Err(io::ErrorKind::AlreadyExists.into()),
@@ -100,7 +113,7 @@ impl Sink for MemorySink {
     }
 
     fn same(&mut self, path: &TreePath, content: &mut dyn Read) -> io::Result<bool> {
-        let (_, kept) = self.take(content, false)?;
+        let (_, kept) = self.take(content, 0)?;
         Ok(self.kept(path)?.digest == kept.digest)
     }
 
