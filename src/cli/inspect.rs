@@ -12,10 +12,9 @@ use std::sync::Arc;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::source::SourceArgs;
+use super::source::{SourceArgs, explain};
 use super::{Failure, print, runtime};
 use crate::artifact::skill::Shape;
-use crate::observability::chain;
 use crate::pull::{
     HumanBytes, Inspected, InspectedPart, PullError, PullOptions, PullPolicy, PullRequest, Source,
     inspect,
@@ -62,7 +61,7 @@ impl InspectArgs {
 fn failed(source: &Source, error: &PullError, output: Output) -> Failure {
     let findings = error.findings();
     let what = match findings.len() {
-        0 => chain(error),
+        0 => explain(error),
         1 => "strict validation found 1 problem".into(),
         count => format!("strict validation found {count} problems"),
     };
@@ -99,8 +98,8 @@ fn text(source: &Source, found: &Inspected) -> String {
         text.push_str(&format!(
             "size       {} to download, {} in {} files\n",
             HumanBytes(download),
-            HumanBytes(part.bytes),
-            part.files
+            HumanBytes(part.totals.bytes),
+            part.totals.files
         ));
         for skill in &part.skills {
             let description = skill.description.as_deref().unwrap_or("(no description)");
@@ -146,8 +145,8 @@ fn json(source: &Source, found: &Inspected) -> serde_json::Value {
             "shape": shape(part),
             "layers": part.layers.iter().map(layer).collect::<Vec<_>>(),
             "skills": part.skills.iter().map(skill).collect::<Vec<_>>(),
-            "files": part.files,
-            "bytes": part.bytes,
+            "files": part.totals.files,
+            "bytes": part.totals.bytes,
             "warnings": part.warnings,
         })
     };

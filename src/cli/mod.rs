@@ -5,6 +5,7 @@ mod inspect;
 mod node;
 mod pull;
 mod source;
+mod stop;
 
 use std::ffi::OsString;
 use std::io::Write;

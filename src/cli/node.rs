@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use clap::Args;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
+use super::stop::stop;
 use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
 use crate::csi::node::NodeService;
@@ -88,6 +88,7 @@ impl NodeArgs {
         tracing::info!(
             published = recovered.published,
             unmounted = recovered.unmounted,
+            unclear = recovered.unclear,
             half_made = recovered.half_made,
             "volumes known"
         );
@@ -95,7 +96,8 @@ impl NodeArgs {
         tracing::info!(endpoint = %socket.display(), "serving");
         let (stopping, stopped) = watch::channel(false);
         tokio::spawn(async move {
-            stop.await;
+            let signal = stop.await;
+            tracing::info!(signal, "stopping: calls in flight are finished");
             stopping.send_replace(true);
         });
         let identity = IdentityService::new(self.driver_name.clone());
@@ -133,19 +135,6 @@ fn raise_file_limit() {
 /// Resolves once the flag is raised, or can never be.
 async fn raised(mut flag: watch::Receiver<bool>) {
     drop(flag.wait_for(|raised| *raised).await);
-}
-
-/// Resolves at SIGTERM or SIGINT.
-fn stop() -> std::io::Result<impl Future<Output = ()>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        tracing::info!(signal = name, "stopping: calls in flight are finished");
-    })
 }
 
 /// Kubernetes wants a DNS subdomain, the CSI specification at most 63 characters.

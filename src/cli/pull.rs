@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::source::SourceArgs;
+use super::source::{SourceArgs, explain};
+use super::stop::stop;
 use super::{Failure, print, runtime};
 use crate::pull::{
     HumanBytes, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled, Puller, Source, Step,
 };
-use crate::store::{Store, remove_tree};
+use crate::store::{Store, Totals, remove_tree};
 use crate::volume::attributes::{Attributes, Layout};
 use crate::volume::compose::{Composition, compose};
 
@@ -51,11 +52,17 @@ impl PullArgs {
         free(&output)?;
         let registry = self.source.registry()?;
         let keyring = Arc::new(self.source.keyring()?);
-        let scratch = Scratch::beside(&output)?;
+        let runtime = runtime()?;
+        // From here on a signal ends the pull in order, so that nothing is left behind.
+        let stop = {
+            let _entered = runtime.enter();
+            stop().map_err(|e| Failure::failed(&e))?
+        };
+        let scratch = Scratch::for_output(&output)?;
         let store = Store::open(&scratch.path.join("state")).map_err(|e| Failure::failed(&e))?;
         let puller = Arc::new(Puller::new(registry, Arc::new(store), self.source.limits.config()));
         let start = Instant::now();
-        let pulled = runtime()?.block_on(async {
+        let pulled = runtime.block_on(async {
             let options = PullOptions {
                 raw: attributes.layout == Layout::Raw,
                 name: attributes.name.clone(),
@@ -73,8 +80,14 @@ impl PullArgs {
                     keyring: keyring.clone(),
                 })
             });
-            watch(&sources, flights.collect()).await
-        })?;
+            tokio::select! {
+                pulled = watch(&sources, flights.collect()) => pulled,
+                signal = stop => Err(Failure::Failed(format!("stopped by {signal}"))),
+            }
+        });
+        // What still works in the scratch directory ends first.
+        drop((runtime, puller));
+        let pulled = pulled?;
         let composition = compose(&attributes, &pulled).map_err(|e| Failure::failed(&e))?;
         write(&composition, &scratch, &output).map_err(|error| {
             Failure::Failed(format!("cannot write {}: {error}", output.display()))
@@ -132,7 +145,8 @@ fn free(output: &Path) -> Result<(), Failure> {
     }
 }
 
-/// A private directory beside the output, so that what is finished can be renamed into place.
+/// A private directory from which what is finished can be renamed into place: in the output if
+/// that exists, for it may be a mount point, else beside it.
 struct Scratch {
     parent: PathBuf,
     name: String,
@@ -140,15 +154,18 @@ struct Scratch {
 }
 
 impl Scratch {
-    fn beside(output: &Path) -> Result<Self, Failure> {
-        let parent = output.parent().unwrap_or(output).to_owned();
+    fn for_output(output: &Path) -> Result<Self, Failure> {
+        let parent = match output.is_dir() {
+            true => output,
+            false => output.parent().unwrap_or(output),
+        };
         let name = format!(".skillmount-pull-{}", std::process::id());
         let path = parent.join(&name);
         fs::DirBuilder::new()
             .mode(0o700)
             .create(&path)
             .map_err(|error| Failure::Failed(format!("cannot make {}: {error}", path.display())))?;
-        Ok(Self { parent, name, path })
+        Ok(Self { parent: parent.to_owned(), name, path })
     }
 }
 
@@ -186,10 +203,7 @@ async fn watch(sources: &[Source], flights: Vec<PullFlight>) -> Result<Vec<Arc<P
                 bar.finish_and_clear();
             }
             outcome.map_err(|error| {
-                Failure::Failed(format!(
-                    "cannot pull {source}: {}",
-                    crate::observability::chain(&*error)
-                ))
+                Failure::Failed(format!("cannot pull {source}: {}", explain(&error)))
             })
         }
     });
@@ -212,12 +226,20 @@ fn write(composition: &Composition, scratch: &Scratch, output: &Path) -> io::Res
     fs::create_dir(&view)?;
     fs::set_permissions(&view, fs::Permissions::from_mode(0o755))?;
     for directory in &composition.directories {
-        for entry in fs::read_dir(directory)? {
-            let entry = entry?;
-            fs::rename(entry.path(), view.join(entry.file_name()))?;
-        }
+        rename_entries(directory, &view)?;
     }
-    fs::rename(&view, output)
+    match scratch.parent == output {
+        true => rename_entries(&view, output),
+        false => fs::rename(&view, output),
+    }
+}
+
+fn rename_entries(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::rename(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
 }
 
 fn report(
@@ -233,9 +255,7 @@ fn report(
             text.push_str(&format!("  warning: {warning}\n"));
         }
     }
-    let trees = || pulled.iter().flat_map(|pulled| &pulled.trees);
-    let files: u64 = trees().map(|tree| tree.info.files).sum();
-    let bytes: u64 = trees().map(|tree| tree.info.bytes).sum();
+    let Totals { files, bytes, .. } = composition.totals;
     let what = match composition.skills.as_slice() {
         [] => "the artifact as it is".to_owned(),
         [one] => format!("skill {one}"),

@@ -9,7 +9,9 @@ use super::Failure;
 use super::args::{LimitArgs, RegistryArgs};
 use crate::artifact::validation::Validation;
 use crate::credentials::Keyring;
+use crate::observability::chain;
 use crate::observability::logging::{self, LogFormat};
+use crate::pull::{Blame, PullError};
 use crate::registry::{Registry, install_crypto_provider};
 
 /// The largest credentials file that is read, in bytes: as much as a Secret holds.
@@ -59,6 +61,19 @@ impl SourceArgs {
             keyring.extend(found);
         }
         Ok(keyring)
+    }
+}
+
+/// An error with its causes. The advice in it is for pods; here a secret comes another way.
+pub(super) fn explain(error: &PullError) -> String {
+    let text = chain(error);
+    match error.blame() {
+        Blame::Unauthenticated | Blame::Forbidden | Blame::NotFound
+            if text.contains("nodePublishSecretRef") =>
+        {
+            format!("{text} (here: --pull-secret FILE)")
+        }
+        _ => text,
     }
 }
 

@@ -18,10 +18,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
+use aws_lc_rs::hmac;
+
 use super::docker_config::{self, Fields, Form, MAX_DOCUMENT, Notice, SecretError};
 use super::glob;
-use super::{Credential, Login};
-use crate::reference::{DOCKER_HUB, Repository};
+use super::{Credential, Fingerprint, Login, Salt, update};
+use crate::reference::{DOCKER_HUB, Repository, hex};
 
 /// The key that Docker's tools write for Docker Hub, normalised.
 const DOCKER_HUB_KEY: &str = "index.docker.io";
@@ -126,6 +128,22 @@ impl Keyring {
     /// The registry keys that have a login, for diagnosis: normalised, in trial order.
     pub fn keys(&self) -> Vec<String> {
         self.sources.iter().flat_map(|source| source.keys().rev().cloned()).collect()
+    }
+
+    /// What two keyrings with the same logins, for the same keys, in the same order, share.
+    pub fn fingerprint(&self, salt: &Salt) -> Fingerprint {
+        let mut context = hmac::Context::with_key(&salt.0);
+        for source in &self.sources {
+            update(&mut context, "source");
+            for (key, credentials) in source {
+                update(&mut context, "key");
+                update(&mut context, key);
+                for credential in credentials {
+                    credential.login.hash(&mut context);
+                }
+            }
+        }
+        Fingerprint(hex(context.sign().as_ref()))
     }
 
     /// What was ignored, and why, for people. Without secrets.

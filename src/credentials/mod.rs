@@ -59,21 +59,37 @@ pub enum Identity {
     Login(String),
 }
 
+/// All logins of a keyring with the keys they are for, without saying any: a keyed hash. Equal
+/// keyrings have equal fingerprints on one node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(String);
+
 impl Credential {
     /// The identity under the node's salt.
     pub fn identity(&self, salt: &Salt) -> Identity {
         let mut context = hmac::Context::with_key(&salt.0);
-        let fields: [&str; 3] = match &self.login {
-            Login::Basic { username, password } => ["basic", username, password],
-            Login::Identity(token) => ["identity", token, ""],
-            Login::Bearer(token) => ["bearer", token, ""],
-        };
-        for field in fields {
-            context.update(&(field.len() as u64).to_le_bytes());
-            context.update(field.as_bytes());
-        }
+        self.login.hash(&mut context);
         Identity::Login(hex(context.sign().as_ref()))
     }
+}
+
+impl Login {
+    fn hash(&self, context: &mut hmac::Context) {
+        let fields: [&str; 3] = match self {
+            Self::Basic { username, password } => ["basic", username, password],
+            Self::Identity(token) => ["identity", token, ""],
+            Self::Bearer(token) => ["bearer", token, ""],
+        };
+        for field in fields {
+            update(context, field);
+        }
+    }
+}
+
+/// With its length, so that no two lists of texts hash alike.
+fn update(context: &mut hmac::Context, text: &str) {
+    context.update(&(text.len() as u64).to_le_bytes());
+    context.update(text.as_bytes());
 }
 
 impl fmt::Debug for Credential {

@@ -63,7 +63,9 @@ impl From<PublishError> for Status {
             },
             PublishError::Compose(_) => Code::InvalidArgument,
             // Something may still be mounted: non-final, so that Unpublish is called.
-            PublishError::Occupied(_) | PublishError::NotUndone { .. } => Code::Unavailable,
+            PublishError::Unknown { .. }
+            | PublishError::Occupied(_)
+            | PublishError::NotUndone { .. } => Code::Unavailable,
             PublishError::Unsealable(_) | PublishError::UnsealableMany { .. } => {
                 Code::FailedPrecondition
             }

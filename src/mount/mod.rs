@@ -16,7 +16,6 @@ mod modern;
 mod mountinfo;
 mod sys;
 mod target;
-mod usage;
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +24,6 @@ use std::path::{Path, PathBuf};
 pub use error::MountError;
 pub use kernel::{Api, KernelMounter};
 pub use mountinfo::{MAX_MOUNTINFO, Mount, MountinfoError, parse as parse_mountinfo};
-pub use usage::{Usage, usage};
 
 /// The source that a seal has in `/proc/self/mountinfo` and `findmnt`, for people to know it by.
 pub const SOURCE: &str = "skillmount";

@@ -11,6 +11,7 @@ use crate::artifact::plan::Layer;
 use crate::artifact::skill::{FindError, Shape, Skill};
 use crate::reference::Digest;
 use crate::registry::Registry;
+use crate::store::Totals;
 use crate::unpack::MemorySink;
 
 /// What a reference resolved to.
@@ -39,10 +40,8 @@ pub struct InspectedPart {
     pub shape: Shape,
     /// The skills.
     pub skills: Vec<Skill>,
-    /// Files that a volume would show.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
+    /// How much a volume would show of it.
+    pub totals: Totals,
     /// What is odd about it.
     pub warnings: Vec<String>,
 }
@@ -81,8 +80,7 @@ pub async fn inspect(
             layers: part.plan.layers.iter().map(layer).collect(),
             shape: verdict.layout.shape,
             skills: verdict.layout.skills,
-            files: verdict.files,
-            bytes: verdict.bytes,
+            totals: verdict.totals.iter().copied().sum(),
             warnings: [part.findings, verdict.warnings].concat(),
         });
     }

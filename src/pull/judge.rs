@@ -9,7 +9,7 @@ use crate::artifact::links::resolve_links;
 use crate::artifact::path::TreePath;
 use crate::artifact::skill::{FindError, Layout, Shape, Skill, find};
 use crate::artifact::tree::{Node, Tree};
-use crate::store::SkillInfo;
+use crate::store::{SkillInfo, Totals};
 use crate::unpack::DiskSink;
 use crate::unpack::Unpacked;
 use crate::unpack::{Placement, materialise, materialise_raw};
@@ -21,12 +21,8 @@ pub(super) struct Verdict {
     /// What is odd about its files. What is odd about the manifest stays with the part: other
     /// manifests have the same files.
     pub(super) warnings: Vec<String>,
-    /// Files that the volume shows.
-    pub(super) files: u64,
-    /// Their bytes.
-    pub(super) bytes: u64,
-    /// Files and directories.
-    pub(super) inodes: u64,
+    /// What there is of each skill, in their order; of a raw tree, of the whole.
+    pub(super) totals: Vec<Totals>,
 }
 
 /// Finds the skills and judges them, and what led to them, as strictly as was asked for.
@@ -50,37 +46,31 @@ pub(super) fn judge<S: Contents>(
     validation.judge(findings)?;
     let mut warnings = unpacked.warnings.clone();
     warnings.extend(layout.warnings.iter().cloned());
-    let (mut files, mut bytes, mut inodes) = (0, 0, 0);
     let root = TreePath::root();
     let roots: Vec<&TreePath> = match layout.shape {
         Shape::Raw => vec![&root],
         Shape::Single | Shape::Collection => layout.skills.iter().map(|s| &s.root).collect(),
     };
-    for root in roots {
-        let count = count(&unpacked.tree, root);
-        files += count.0;
-        bytes += count.1;
-        inodes += count.2;
-    }
-    Ok(Verdict { layout, warnings, files, bytes, inodes })
+    let totals = roots.into_iter().map(|root| count(&unpacked.tree, root)).collect();
+    Ok(Verdict { layout, warnings, totals })
 }
 
-/// Files, bytes and inodes below `root`, itself included. A link becomes a hard link: it is a
-/// file more, but no inode and no bytes.
-fn count(tree: &Tree, root: &TreePath) -> (u64, u64, u64) {
-    let (mut files, mut bytes, mut inodes) = (0, 0, 1);
+/// What is below `root`, itself included. A link becomes a hard link: it is a file more, but no
+/// inode and no bytes.
+fn count(tree: &Tree, root: &TreePath) -> Totals {
+    let mut totals = Totals { files: 0, bytes: 0, inodes: 1 };
     for (_, node) in tree.walk(root) {
         match node {
-            Node::Dir(_) => inodes += 1,
-            Node::Symlink(_) => files += 1,
+            Node::Dir(_) => totals.inodes += 1,
+            Node::Symlink(_) => totals.files += 1,
             Node::File(file) => {
-                files += 1;
-                inodes += 1;
-                bytes += file.size;
+                totals.files += 1;
+                totals.inodes += 1;
+                totals.bytes += file.size;
             }
         }
     }
-    (files, bytes, inodes)
+    totals
 }
 
 /// Puts the files of what was found into place below `out`.
@@ -106,12 +96,13 @@ pub(super) fn place(
     Ok(materialise(sink, tree, &placements?, out)?)
 }
 
-/// What the store keeps of a skill.
-pub(super) fn info(skill: &Skill) -> SkillInfo {
-    SkillInfo {
+/// What the store keeps of each skill.
+pub(super) fn infos(verdict: &Verdict) -> Vec<SkillInfo> {
+    let skills = verdict.layout.skills.iter().zip(&verdict.totals);
+    let info = |(skill, totals): (&Skill, &Totals)| SkillInfo {
         name: skill.name.clone(),
         description: skill.description.clone(),
-        files: skill.files,
-        bytes: skill.bytes,
-    }
+        totals: *totals,
+    };
+    skills.map(info).collect()
 }

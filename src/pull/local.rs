@@ -116,6 +116,7 @@ impl Local<'_> {
         let findings = options.validation.judge(findings).ok()?;
         let mut hints = hints(manifest, config.as_deref(), repository.last_segment());
         hints.given = options.name.clone();
-        Some((store.tree(&plan.key(&key_options(options, &hints)))?, findings))
+        let tree = store.tree(&plan.key(&key_options(options, &hints)))?;
+        store.is_vouched(repository, &tree.info.key).then_some((tree, findings))
     }
 }

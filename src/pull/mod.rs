@@ -31,14 +31,11 @@ use crate::artifact::descriptor::Platform;
 use crate::artifact::lifecycle::Status;
 use crate::artifact::name::Hints;
 use crate::artifact::validation::Validation;
-use crate::credentials::{Identity, Keyring};
+use crate::credentials::{Fingerprint, Identity, Keyring};
 use crate::reference::{Digest, Repository};
 use crate::registry::Registry;
 use crate::store::{Store, StoredTree};
 use crate::unpack::Limits;
-
-/// The most members of one collection (formats.md §6.2).
-const MAX_MEMBERS: usize = 100;
 
 /// What bounds pulls on this node.
 #[derive(Debug, Clone)]
@@ -121,13 +118,14 @@ impl Pulled {
 /// A tree, and what is odd about the manifest that led to it.
 type Found = (Arc<StoredTree>, Vec<String>);
 
-/// Who shares a pull. The identities are keyed hashes of the credentials that match.
+/// Who shares a pull: callers with the same logins for the same registries. Those that match the
+/// reference would not do, because a collection's members may be anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Key {
     source: Source,
     policy: PullPolicy,
     options: PullOptions,
-    identities: Vec<Identity>,
+    keyring: Fingerprint,
 }
 
 /// A pull that runs, or has just ended.
@@ -156,21 +154,11 @@ impl Puller {
             source: request.source.clone(),
             policy: request.policy,
             options: request.options.clone(),
-            identities: match &request.source {
-                Source::Registry(reference) => {
-                    self.identities(&request.keyring, reference.repository())
-                }
-                Source::Layout(_) => Vec::new(),
-            },
+            keyring: request.keyring.fingerprint(self.store.salt()),
         };
         let puller = self.clone();
         self.flights.join(key, PullError::Panicked, |progress| async move {
-            let limit = puller.config.timeout;
-            let pull = puller.run(request, progress);
-            match tokio::time::timeout(limit, pull).await {
-                Ok(outcome) => outcome.map(Arc::new),
-                Err(_) => Err(PullError::Timeout(limit.as_secs())),
-            }
+            puller.run(request, progress).await.map(Arc::new)
         })
     }
 
@@ -189,7 +177,13 @@ impl Puller {
         if request.policy == PullPolicy::Never {
             return Err(PullError::NotPresent);
         }
-        self.remote(&request, &progress).await
+        progress.enter(Step::Waiting);
+        let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
+        // The wait for a turn is not the pull's fault: its time starts here.
+        let limit = self.config.timeout;
+        tokio::time::timeout(limit, self.remote(&request, &progress))
+            .await
+            .map_err(|_| PullError::Timeout(limit.as_secs()))?
     }
 
     /// Who this caller is to a repository: the matching credentials, or nobody.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::judge::{self, Verdict};
+use super::judge;
 use super::source::{Origin, Source};
 use super::walk::{Part, Parts, Remembered, Walk};
 use super::{Found, PullError, PullPolicy, PullRequest, Pulled, Puller, blocking, key_options};
@@ -25,8 +25,6 @@ impl Puller {
         request: &PullRequest,
         progress: &Arc<Progress>,
     ) -> Result<Pulled, PullError> {
-        progress.enter(Step::Waiting);
-        let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
         progress.enter(Step::Resolving);
         // What is present stays: a tag that was resolved before is asked for by its digest, and
         // only the permission is at stake.
@@ -104,7 +102,7 @@ impl Puller {
         progress: &Arc<Progress>,
     ) -> Result<Found, PullError> {
         let key = part.plan.key(&key_options(&part.options, &part.hints));
-        if let Some(tree) = self.store.tree(&key) {
+        if let Some(tree) = self.stored(&part.origin, &key).await? {
             // Another manifest made the tree: what is odd about this one is not known yet.
             let findings = part.options.validation.judge(part.findings)?;
             return Ok((tree, findings));
@@ -121,34 +119,53 @@ impl Puller {
                 .await?;
         progress.enter(Step::Storing);
         let findings = part.findings.clone();
-        let tree = blocking(move || commit(part, key, unpacked, staging)).await??;
+        let puller = self.clone();
+        let tree = blocking(move || puller.commit(part, key, unpacked, staging)).await??;
         self.flush(vec![tree.info.key.clone()]);
         Ok((tree, findings))
     }
-}
 
-/// Finds the skills, puts their files into place and the tree into the store.
-fn commit(
-    part: Part,
-    key: String,
-    mut unpacked: Unpacked<DiskSink>,
-    staging: Staging,
-) -> Result<Arc<StoredTree>, PullError> {
-    let Verdict { layout, warnings, files, bytes, inodes } = judge::judge(&part, &mut unpacked)?;
-    judge::place(&layout, &mut unpacked, staging.out_fd())?;
-    let info = TreeInfo {
-        key: key.clone(),
-        format: part.plan.format.into(),
-        shape: layout.shape,
-        skills: layout.skills.iter().map(judge::info).collect(),
-        layers: part.plan.layers.iter().map(|layer| layer.descriptor.digest.clone()).collect(),
-        files,
-        bytes,
-        inodes,
-        warnings,
-        created_at: now(),
-    };
-    Ok(staging.commit(&key, info)?)
+    /// The tree as it is stored, for a repository that once delivered it. To any other its bytes
+    /// are not shown until it has delivered them too.
+    async fn stored(
+        self: &Arc<Self>,
+        origin: &Origin,
+        key: &str,
+    ) -> Result<Option<Arc<StoredTree>>, PullError> {
+        let Some(tree) = self.store.tree(key) else { return Ok(None) };
+        let Origin::Repository(access) = origin else { return Ok(Some(tree)) };
+        let (puller, repository) = (self.clone(), access.repository().clone());
+        let vouched =
+            blocking(move || puller.store.is_vouched(&repository, &tree.info.key).then_some(tree));
+        vouched.await
+    }
+
+    /// Finds the skills, puts their files into place and the tree into the store.
+    fn commit(
+        &self,
+        part: Part,
+        key: String,
+        mut unpacked: Unpacked<DiskSink>,
+        staging: Staging,
+    ) -> Result<Arc<StoredTree>, PullError> {
+        let verdict = judge::judge(&part, &mut unpacked)?;
+        judge::place(&verdict.layout, &mut unpacked, staging.out_fd())?;
+        let info = TreeInfo {
+            key: key.clone(),
+            format: part.plan.format.into(),
+            shape: verdict.layout.shape,
+            skills: judge::infos(&verdict),
+            layers: part.plan.layers.iter().map(|layer| layer.descriptor.digest.clone()).collect(),
+            totals: verdict.totals.iter().copied().sum(),
+            warnings: verdict.warnings,
+            created_at: now(),
+        };
+        let tree = staging.commit(&key, info)?;
+        if let Origin::Repository(access) = &part.origin {
+            self.store.vouch(access.repository(), &key)?;
+        }
+        Ok(tree)
+    }
 }
 
 fn now() -> u64 {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 
 use super::source::{Origin, Resolved, Source};
-use super::{MAX_MEMBERS, PullConfig, PullError, PullOptions, PullRequest};
+use super::{PullConfig, PullError, PullOptions, PullRequest};
 use crate::artifact::classify::{Class, classify};
 use crate::artifact::collection;
 use crate::artifact::config::{self, Config};
@@ -101,7 +101,9 @@ impl<'a> Walk<'a> {
         if let Some(known) = known {
             let selector = Selector::Digest(known);
             match self.registry.resolve(repository, &selector, &candidates).await {
-                Err(RegistryError::NotFound { .. }) => {}
+                // The answer would name a digest that this caller may not know, and the tag may
+                // have another one now.
+                Err(error) if error.is_refusal() => {}
                 answer => return resolved(answer),
             }
         }
@@ -403,9 +405,6 @@ fn no_member(options: &PullOptions, available: &[String]) -> PullError {
 
 /// The members that the `skills` attribute wants; none if one of them is not there.
 pub(super) fn wanted(members: Vec<Member>, options: &PullOptions) -> Option<Vec<Member>> {
-    if members.len() > MAX_MEMBERS {
-        return None;
-    }
     if options.skills.is_empty() {
         return Some(members);
     }

@@ -247,7 +247,7 @@ impl RegistryError {
     }
 
     /// Whether the caller was turned down, so that another caller may not be.
-    pub(super) fn is_refusal(&self) -> bool {
+    pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NotFound { .. })
     }
 

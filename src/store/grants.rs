@@ -1,4 +1,4 @@
-//! Grants: who has read a repository at a digest.
+//! Grants: who has read a repository at a digest, and which trees a repository has delivered.
 //!
 //! Content is shared by digest, permission is not. A grant that cannot be read is no grant: its
 //! loss costs one request to the registry.
@@ -25,6 +25,11 @@ struct Document {
     everyone: bool,
     /// Keyed hashes of logins, oldest first.
     identities: Vec<String>,
+}
+
+/// What stands for a tree in the place of a manifest's digest. No manifest has such a body.
+pub(super) fn of_tree(key: &str) -> Digest {
+    Digest::sha256(format!("tree {key}").as_bytes())
 }
 
 fn file_name(repository: &Repository, digest: &Digest) -> String {

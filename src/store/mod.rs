@@ -48,7 +48,7 @@ pub use records::{
 pub use references::ReferenceRecord;
 pub use remove::remove_tree;
 pub use staging::Staging;
-pub use trees::{SkillInfo, StoredTree, TreeInfo};
+pub use trees::{SkillInfo, StoredTree, Totals, TreeInfo};
 
 const SALT_FILE: &str = "salt";
 
@@ -173,6 +173,17 @@ impl Store {
     ) -> bool {
         or_none(grants::covers(&self.shared, repository, digest, identities).map(Some))
             .unwrap_or(false)
+    }
+
+    /// Remembers that `repository` itself has delivered every byte of the tree `key`.
+    pub fn vouch(&self, repository: &Repository, key: &str) -> Result<(), FileError> {
+        self.grant(repository, &grants::of_tree(key), &Identity::Anonymous)
+    }
+
+    /// Whether `repository` has delivered the tree `key`. A manifest only *names* its layers: a
+    /// repository that never had their bytes must not get at another one's tree by naming them.
+    pub fn is_vouched(&self, repository: &Repository, key: &str) -> bool {
+        self.is_granted(repository, &grants::of_tree(key), &[])
     }
 
     /// Writes a volume's record over the one that is there.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::atomic::{self, Durability};
 use super::error::FileError;
-use super::trees::Shared;
+use super::trees::{Shared, Totals};
 use crate::reference::{Digest, Reference};
 
 /// The version of records that this program writes, and the only one that it reads.
@@ -30,6 +30,8 @@ pub struct Record {
     pub trees: Vec<String>,
     /// The names of the skills that it shows; none for a raw volume.
     pub skills: Vec<String>,
+    /// How much it shows.
+    pub totals: Totals,
     /// How they are mounted.
     pub seal: Seal,
     /// What kubelet asked for. The mount is read-only in any case.

@@ -52,16 +52,16 @@ fn digest(text: &str) -> Digest {
     Digest::sha256(text.as_bytes())
 }
 
+const TOTALS: Totals = Totals { files: 1, bytes: 5, inodes: 3 };
+
 fn info(key: &str) -> TreeInfo {
     TreeInfo {
         key: key.into(),
         format: "image".into(),
         shape: Shape::Single,
-        skills: vec![SkillInfo { name: "skill".into(), description: None, files: 1, bytes: 5 }],
+        skills: vec![SkillInfo { name: "skill".into(), description: None, totals: TOTALS }],
         layers: vec![digest("layer")],
-        files: 1,
-        bytes: 5,
-        inodes: 3,
+        totals: TOTALS,
         warnings: vec!["odd".into()],
         created_at: 1,
     }
@@ -98,6 +98,7 @@ fn record(volume_id: &str) -> Record {
         }],
         skills: vec!["code-review".into()],
         trees: vec![KEY.into()],
+        totals: TOTALS,
         seal: Seal::Overlay,
         read_only: true,
         mount: None,

@@ -19,6 +19,27 @@ use super::remove::remove_tree;
 use crate::artifact::skill::Shape;
 use crate::reference::Digest;
 
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// How many files.
+    pub files: u64,
+    /// The sum of their sizes in bytes.
+    pub bytes: u64,
+    /// How many inodes: directories, and files that are no second link to another.
+    pub inodes: u64,
+}
+
+impl std::iter::Sum for Totals {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            files: sum.files + one.files,
+            bytes: sum.bytes + one.bytes,
+            inodes: sum.inodes + one.inodes,
+        })
+    }
+}
+
 /// One skill of a tree. Its position in [`TreeInfo::skills`] is its slot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SkillInfo {
@@ -26,10 +47,9 @@ pub struct SkillInfo {
     pub name: String,
     /// The description of its front matter.
     pub description: Option<String>,
-    /// How many files it has.
-    pub files: u64,
-    /// The sum of their sizes in bytes.
-    pub bytes: u64,
+    /// How much it has.
+    #[serde(flatten)]
+    pub totals: Totals,
 }
 
 /// What a tree is.
@@ -45,12 +65,9 @@ pub struct TreeInfo {
     pub skills: Vec<SkillInfo>,
     /// The layers it was made of, lowest first.
     pub layers: Vec<Digest>,
-    /// How many files it has.
-    pub files: u64,
-    /// The sum of their sizes in bytes.
-    pub bytes: u64,
-    /// How many inodes it takes.
-    pub inodes: u64,
+    /// How much it has.
+    #[serde(flatten)]
+    pub totals: Totals,
     /// What was odd about the artifact, for people.
     pub warnings: Vec<String>,
     /// When it was made, in seconds since 1970.

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::attributes::{Attributes, Layout};
 use crate::artifact::skill::Shape;
+use crate::mount::MAX_LOWERS;
 use crate::pull::Pulled;
-use crate::store::StoredTree;
+use crate::store::{StoredTree, Totals};
 
 /// The directories that make up a volume, merged into its root. Their names do not collide.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub struct Composition {
     pub trees: Vec<String>,
     /// The names of the skills that the volume shows; empty for a raw volume.
     pub skills: Vec<String>,
+    /// How much the volume shows.
+    pub totals: Totals,
     /// The layout that was chosen.
     pub layout: Layout,
 }
@@ -68,6 +71,15 @@ pub enum ComposeError {
         /// Their names.
         available: String,
     },
+    /// More skills than one mount can show.
+    #[error(
+        "the volume would have {count} skills, and one has at most {MAX_SKILLS}: name those you \
+         need in \"skills\", or use several volumes"
+    )]
+    TooMany {
+        /// How many skills it would have.
+        count: usize,
+    },
     /// Two skills want one directory.
     #[error("skill {name:?} comes from both {first} and {second}: one volume has one of each name")]
     Collision {
@@ -80,10 +92,14 @@ pub enum ComposeError {
     },
 }
 
+/// The most skills of a volume: the lower directories of a seal, less the empty one below them.
+const MAX_SKILLS: usize = MAX_LOWERS - 1;
+
 struct Chosen<'a> {
     tree: &'a Arc<StoredTree>,
     slot: usize,
     name: &'a str,
+    totals: Totals,
     reference: String,
 }
 
@@ -101,6 +117,7 @@ pub fn compose(
         let trees: Vec<_> = pulled.iter().flat_map(|p| &p.trees).collect();
         return Ok(Composition {
             directories: trees.iter().map(|tree| tree.flat(0)).collect(),
+            totals: trees.iter().map(|tree| tree.info.totals).sum(),
             trees: keys(trees),
             skills: Vec::new(),
             layout: Layout::Raw,
@@ -129,6 +146,9 @@ pub fn compose(
                 available: names(),
             });
         }
+        (_, many) if many.len() > MAX_SKILLS => {
+            return Err(ComposeError::TooMany { count: many.len() });
+        }
         (_, many) => {
             collisions(many)?;
             many.iter().map(|c| c.tree.nested(c.slot)).collect()
@@ -138,6 +158,7 @@ pub fn compose(
         directories,
         trees: keys(chosen.iter().map(|c| c.tree)),
         skills: chosen.iter().map(|c| c.name.to_owned()).collect(),
+        totals: chosen.iter().map(|c| c.totals).sum(),
         layout,
     })
 }
@@ -162,7 +183,7 @@ fn choose<'a>(
         for tree in &pulled.trees {
             for (slot, skill) in tree.info.skills.iter().enumerate() {
                 let reference = pulled.source.to_string();
-                all.push(Chosen { tree, slot, name: &skill.name, reference });
+                all.push(Chosen { tree, slot, name: &skill.name, totals: skill.totals, reference });
             }
         }
     }

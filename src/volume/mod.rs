@@ -19,7 +19,7 @@ pub use publish::PublishError;
 pub use stats::{Stats, StatsError};
 pub use unpublish::UnpublishError;
 
-use crate::mount::Mounter;
+use crate::mount::{MountError, Mounter};
 use crate::pull::Puller;
 use crate::store::{Pod, Record, Store};
 
@@ -82,12 +82,17 @@ impl Volumes {
     }
 
     /// Whether the target shows what the record says: the same mount, not merely some mount.
-    fn is_mounted(&self, record: &Record) -> bool {
-        let Some(expected) = &record.mount else { return false };
-        *expected.boot_id == *self.store.boot_id()
-            && self.mounter.is_mount_point(&record.target).unwrap_or(false)
-            && crate::mount::identity(&record.target)
-                .is_ok_and(|found| found == (expected.dev, expected.ino))
+    fn is_mounted(&self, record: &Record) -> Result<bool, MountError> {
+        let Some(expected) = &record.mount else { return Ok(false) };
+        if *expected.boot_id != *self.store.boot_id()
+            || !self.mounter.is_mount_point(&record.target)?
+        {
+            return Ok(false);
+        }
+        let path = &record.target;
+        let found = crate::mount::identity(path)
+            .map_err(|source| MountError::Inspect { path: path.clone(), source })?;
+        Ok(found == (expected.dev, expected.ino))
     }
 
     /// Undoes what a publish may have left at a target: every mount on it, then the directory.

@@ -79,6 +79,14 @@ pub enum PublishError {
         /// Why.
         source: io::Error,
     },
+    /// What is at the target of a published volume cannot be told.
+    #[error("cannot tell what is mounted at {}", target.display())]
+    Unknown {
+        /// The target.
+        target: PathBuf,
+        /// Why.
+        source: MountError,
+    },
     /// Something is at the target that cannot be cleared away.
     #[error("the target is not free")]
     Occupied(#[source] ClearError),
@@ -183,7 +191,13 @@ impl Volumes {
     /// The volume as it stands, if it is published; an error if it is published as another.
     fn already(&self, request: &PublishRequest) -> Result<Option<Published>, PublishError> {
         let Some(record) = self.store.record(&request.volume_id)? else { return Ok(None) };
-        if record.state != RecordState::Published || !self.is_mounted(&record) {
+        if record.state != RecordState::Published {
+            return Ok(None);
+        }
+        let mounted = self
+            .is_mounted(&record)
+            .map_err(|source| PublishError::Unknown { target: record.target.clone(), source })?;
+        if !mounted {
             return Ok(None);
         }
         if record.target != request.target {
@@ -390,6 +404,7 @@ fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Compos
         references: pulled.iter().filter_map(recorded).collect(),
         trees: composition.trees.clone(),
         skills: composition.skills.clone(),
+        totals: composition.totals,
         seal: request.attributes.seal,
         read_only: request.read_only,
         mount: None,

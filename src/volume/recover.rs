@@ -1,6 +1,7 @@
 //! What a dead driver left: half-made volumes are undone, whole ones are known again.
 
 use super::Volumes;
+use crate::observability::chain;
 use crate::store::{FileError, RecordState};
 
 /// What was found at start.
@@ -11,6 +12,9 @@ pub struct Recovered {
     /// Volumes that were published but are not mounted any more: the node has rebooted, or
     /// somebody unmounted them. Kubelet publishes them again, or unpublishes them.
     pub unmounted: usize,
+    /// Volumes that were published and of which the kernel does not say whether they still are.
+    /// Their next call asks again.
+    pub unclear: usize,
     /// Publishes that did not come to their end, undone now.
     pub half_made: usize,
 }
@@ -30,16 +34,21 @@ impl Volumes {
         let mut found = Recovered::default();
         for record in self.store.records()? {
             match record.state {
-                RecordState::Published if self.is_mounted(&record) => found.published += 1,
-                RecordState::Published => found.unmounted += 1,
+                RecordState::Published => match self.is_mounted(&record) {
+                    Ok(true) => found.published += 1,
+                    Ok(false) => found.unmounted += 1,
+                    Err(error) => {
+                        found.unclear += 1;
+                        let (volume_id, error) = (record.volume_id, chain(&error));
+                        tracing::warn!(volume_id, error, "cannot tell whether it is mounted");
+                    }
+                },
                 RecordState::Publishing => {
                     found.half_made += 1;
                     let undone = self.clear(&record.target);
-                    let outcome = undone.map_err(|error| crate::observability::chain(&error));
+                    let outcome = undone.map_err(|error| chain(&error));
                     let outcome = outcome.and_then(|()| {
-                        self.store
-                            .remove_record(&record.volume_id)
-                            .map_err(|error| crate::observability::chain(&error))
+                        self.store.remove_record(&record.volume_id).map_err(|error| chain(&error))
                     });
                     if let Err(error) = outcome {
                         // One volume's trouble is not the node's: its next call meets it again.

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Volumes;
-use crate::store::{FileError, Record, RecordState};
+use crate::observability::chain;
+use crate::store::{FileError, Record, RecordState, Totals};
 
 /// The statistics of a volume. It is full by nature: nothing can be added to it, so total and
 /// used are the same and nothing is available.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
-    /// Bytes of the trees it shows.
+    /// Bytes of the files that it shows.
     pub bytes: u64,
-    /// Files and directories of the trees it shows.
+    /// Files and directories that it shows.
     pub inodes: u64,
     /// What is wrong with it; none if it is well.
     pub abnormal: Option<String>,
@@ -70,17 +71,8 @@ impl Volumes {
             let target = record.target;
             return Err(StatsError::Elsewhere { volume_id, target, path: path.into() });
         }
-        let mut stats = Stats { bytes: 0, inodes: 0, abnormal: self.condition(&record) };
-        for key in &record.trees {
-            match self.store.tree(key) {
-                Some(tree) => {
-                    stats.bytes += tree.info.bytes;
-                    stats.inodes += tree.info.inodes;
-                }
-                None => stats.abnormal = Some(format!("its stored tree {key} is gone")),
-            }
-        }
-        Ok(stats)
+        let Totals { bytes, inodes, .. } = record.totals;
+        Ok(Stats { bytes, inodes, abnormal: self.condition(&record) })
     }
 
     fn condition(&self, record: &Record) -> Option<String> {
@@ -88,6 +80,12 @@ impl Volumes {
             return Some("its publish did not finish".into());
         }
         let target = record.target.display();
-        (!self.is_mounted(record)).then(|| format!("it is not mounted at {target} any more"))
+        match self.is_mounted(record) {
+            Ok(true) => {}
+            Ok(false) => return Some(format!("it is not mounted at {target} any more")),
+            Err(error) => return Some(chain(&error)),
+        }
+        let gone = record.trees.iter().find(|key| self.store.tree(key).is_none());
+        gone.map(|key| format!("its stored tree {key} is gone"))
     }
 }

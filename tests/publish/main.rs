@@ -17,6 +17,7 @@ mod namespace;
 mod node;
 mod republish;
 mod restart;
+mod rights;
 mod seal;
 mod several;
 mod sharing;

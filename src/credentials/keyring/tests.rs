@@ -360,6 +360,42 @@ fn nothing_shows_a_secret() {
     assert_eq!(shown.lines().count(), 1 + 6 + 7);
 }
 
+#[test]
+fn a_fingerprint_is_of_all_logins_and_no_more() {
+    let salt = Salt::new(&[7; 32]);
+    let print = |entries: &[(&str, &str)]| {
+        let auths: serde_json::Map<_, _> = entries
+            .iter()
+            .map(|(key, password)| {
+                ((*key).to_owned(), json!({ "username": "u", "password": password }))
+            })
+            .collect();
+        let text = json!({ "auths": auths }).to_string();
+        Keyring::from_docker_config(text.as_bytes(), "x").unwrap().fingerprint(&salt)
+    };
+    let first = print(&[("a.example", "1"), ("b.example", "2")]);
+    assert_eq!(print(&[("b.example", "2"), ("https://a.example/", "1")]), first);
+    for other in [
+        &[("a.example", "1")][..],
+        &[("a.example", "1"), ("b.example", "3")],
+        &[("a.example", "2"), ("b.example", "1")],
+        &[("a.example", "1"), ("c.example", "2")],
+        &[],
+    ] {
+        assert_ne!(print(other), first, "{other:?}");
+    }
+    let two = |first: &str, second: &str| {
+        let mut ring = Keyring::from_docker_config(first.as_bytes(), "x").unwrap();
+        ring.extend(Keyring::from_docker_config(second.as_bytes(), "x").unwrap());
+        ring.fingerprint(&salt)
+    };
+    let (a, b) = (
+        r#"{"auths":{"a.example":{"username":"u","password":"1"}}}"#,
+        r#"{"auths":{"b.example":{"username":"u","password":"2"}}}"#,
+    );
+    assert_ne!(two(a, b), two(b, a), "the order of the sources is part of it");
+}
+
 proptest! {
     #[test]
     fn parsing_never_panics(text in "[{}\\[\\]\":,a-z0-9 ]{0,60}", key in "\\PC{0,20}") {

@@ -66,11 +66,14 @@ fn references_and_manifests_are_remembered() {
     assert_eq!(store.manifest(&digest("body")).unwrap(), b"body");
 }
 
+fn repository(text: &str) -> Repository {
+    text.parse::<Reference>().unwrap().repository().clone()
+}
+
 #[test]
 fn a_grant_is_for_one_repository_digest_and_login() {
     let state = State::new();
     let store = state.open();
-    let repository = |text: &str| text.parse::<Reference>().unwrap().repository().clone();
     let (ours, theirs) = (repository("ghcr.io/a/b"), repository("ghcr.io/a/c"));
     let login = |name: &str| Identity::Login(name.into());
     let (d, e) = (digest("d"), digest("e"));
@@ -108,6 +111,22 @@ fn a_grant_is_for_one_repository_digest_and_login() {
     fs::copy(state.path(&format!("grants/{name}")), state.path(&format!("grants/{other}")))
         .unwrap();
     assert!(!store.is_granted(&theirs, &d, &[login("x")]));
+}
+
+#[test]
+fn a_tree_is_vouched_for_by_who_delivered_it() {
+    let state = State::new();
+    let (ours, theirs) = (repository("ghcr.io/acme/skill"), repository("ghcr.io/else/skill"));
+    let other = KEY.replace('a', "b");
+    let store = state.open();
+    store.vouch(&ours, KEY).unwrap();
+    drop(store);
+    let store = state.open();
+    for (repository, key, expected) in
+        [(&ours, KEY, true), (&theirs, KEY, false), (&ours, other.as_str(), false)]
+    {
+        assert_eq!(store.is_vouched(repository, key), expected, "{repository} {key}");
+    }
 }
 
 #[test]
