@@ -4,26 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
-use oci_client::errors::OciDistributionError;
-use oci_client::secrets::RegistryAuth;
-use oci_client::token_cache::RegistryTokenType;
-use oci_client::{Client, Reference, RegistryOperation};
 use reqwest::{RequestBuilder, StatusCode};
 use tokio::sync::Mutex;
 
 use super::Shared;
-use super::answer::{Answer, Attempt, sanitise};
+use super::answer::{Answer, Attempt};
 use super::auth::{AuthError, Authenticator, Authorization, redact};
 use super::challenge::Challenge;
-use super::error::{Cause, RegistryError, Target};
+use super::error::{RegistryError, Target};
 use super::host::Api;
-use super::http::Reply;
+use super::http::{Opened, Reply};
 use crate::credentials::{Credential, Identity, Salt};
 use crate::reference::Repository;
 
-/// Who reached a repository, and how: the token and the clients of one credential for one
-/// repository. Cheap to clone.
+/// Who reached a repository, and how: the token of one credential for one repository. Cheap to
+/// clone.
 #[derive(Clone)]
 pub struct Access(Arc<Inner>);
 
@@ -43,13 +38,11 @@ pub(super) struct Grant {
     authorization: Authorization,
     /// Counts renewals, so that callers who fail at once renew once.
     generation: u64,
-    /// Built for this authorization when the first blob is wanted.
-    blobs: Option<Client>,
 }
 
 impl Grant {
     pub(super) fn new(challenge: Option<Challenge>, authorization: Authorization) -> Self {
-        Self { challenge, authorization, generation: 0, blobs: None }
+        Self { challenge, authorization, generation: 0 }
     }
 }
 
@@ -141,6 +134,27 @@ impl Access {
         Ok(reply)
     }
 
+    /// One request to the registry, whose answer may be long. A token that ran out is renewed,
+    /// once.
+    pub(super) async fn open(
+        &self,
+        target: &Arc<Target>,
+        request: impl Fn() -> RequestBuilder,
+    ) -> Result<Opened, RegistryError> {
+        let transport = &self.0.shared.transport;
+        let host = &self.0.api.host;
+        let (authorization, generation) = self.authorization(target).await?;
+        let opened = transport.open(target, host, authorization.apply(request())).await?;
+        let Opened::Refused(reply) = &opened else { return Ok(opened) };
+        if reply.status != StatusCode::UNAUTHORIZED
+            || !self.renew(target, generation, reply.challenge()).await?
+        {
+            return Ok(opened);
+        }
+        let (authorization, _) = self.authorization(target).await?;
+        transport.open(target, host, authorization.apply(request())).await
+    }
+
     /// The authorization and its generation, renewed if it is about to run out.
     async fn authorization(
         &self,
@@ -190,83 +204,10 @@ impl Access {
             Ok(authorization) => {
                 grant.authorization = authorization;
                 grant.generation += 1;
-                grant.blobs = None;
                 Ok(())
             }
             Err(AuthError::Refused(answer)) => Err(self.refused(target, answer)),
             Err(AuthError::Failed(error)) => Err(error),
         }
     }
-
-    /// The client for blobs, and the generation of the authorization that it presents.
-    pub(super) async fn blob_client(
-        &self,
-        target: &Arc<Target>,
-    ) -> Result<(Client, u64), RegistryError> {
-        let mut grant = self.0.grant.lock().await;
-        if grant.authorization.is_stale() {
-            self.replace(target, &mut grant).await?;
-        }
-        if let Some(client) = &grant.blobs {
-            return Ok((client.clone(), grant.generation));
-        }
-        let failed = |error: &(dyn std::error::Error + 'static)| RegistryError::Protocol {
-            target: target.clone(),
-            host: self.0.api.host.clone(),
-            problem: format!("cannot be reached: no HTTPS client ({})", Cause::of(error)),
-        };
-        // Reads the system's roots from disk.
-        let (shared, plain) = (self.0.shared.clone(), self.0.api.plain);
-        let built = tokio::task::spawn_blocking(move || build(&shared, plain)).await;
-        let client = built.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-        self.log_in(&client, &grant.authorization).await;
-        grant.blobs = Some(client.clone());
-        Ok((client, grant.generation))
-    }
-
-    /// Gives the client what it may present. It must never come to its own login, which knows no
-    /// limits and asks any realm. A stored bearer token is used without a request, whatever the
-    /// token looks like; the token cache would drop one whose claims it cannot read. Basic has
-    /// to stand in the token cache. Without stored authentication nothing is presented.
-    async fn log_in(&self, client: &Client, authorization: &Authorization) {
-        let host = &self.0.api.host;
-        match authorization {
-            Authorization::None => {}
-            Authorization::Bearer { token, .. } => {
-                client.store_auth_if_needed(host, &RegistryAuth::Bearer(token.clone())).await;
-            }
-            Authorization::Basic { username, password } => {
-                client.store_auth_if_needed(host, &RegistryAuth::Anonymous).await;
-                let login = RegistryTokenType::Basic(username.clone(), password.clone());
-                let reference = self.oci_reference();
-                client.tokens.insert(&reference, RegistryOperation::Pull, login).await;
-            }
-        }
-    }
-
-    /// The repository in `oci-client`'s terms. The tag plays no part in a blob's URL.
-    pub(super) fn oci_reference(&self) -> Reference {
-        let path = self.0.repository.path();
-        Reference::with_tag(self.0.api.host.clone(), path.into(), "latest".into())
-    }
-}
-
-fn build(shared: &Shared, plain: bool) -> Result<Client, OciDistributionError> {
-    let config = &shared.config;
-    let certificate =
-        |der: &Vec<u8>| Certificate { encoding: CertificateEncoding::Der, data: der.clone() };
-    Client::try_from(ClientConfig {
-        protocol: if plain { ClientProtocol::Http } else { ClientProtocol::Https },
-        extra_root_certificates: shared.cas.iter().map(certificate).collect(),
-        platform_resolver: None,
-        read_timeout: Some(config.read_timeout),
-        connect_timeout: Some(config.connect_timeout),
-        user_agent: config.user_agent,
-        ..ClientConfig::default()
-    })
-}
-
-/// The text of an `oci-client` error that has no better meaning here.
-pub(super) fn oci_problem(error: &OciDistributionError) -> String {
-    format!("cannot be understood: {}", sanitise(&error.to_string()))
 }

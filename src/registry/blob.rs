@@ -7,13 +7,12 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
-use oci_client::client::BlobResponse;
-use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
+use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Response, StatusCode};
 
-use super::access::{Access, oci_problem};
-use super::answer::{Answer, envelope, sanitise};
+use super::access::Access;
 use super::error::{Item, RegistryError, Target};
-use super::http::{ATTEMPTS, classify};
+use super::http::{ATTEMPTS, MAX_RETRY_AFTER, Opened, Reply, classify, overload, retry_after};
 use crate::reference::Digest;
 
 /// A blob's bytes in order. It ends after the first error.
@@ -32,13 +31,12 @@ pub(super) async fn open(
     let mut download = Download {
         access: access.clone(),
         target: Arc::new(Target { repository: access.repository().clone(), item }),
-        digest: digest.to_string(),
+        url: access.api().url(&format!("{}/blobs/{digest}", access.repository().path())),
         size,
         limit: if size > 0 { size } else { cap },
         received: 0,
         skip: 0,
         ranges: true,
-        renewed: false,
         failures: 0,
         resumes: 0,
         body: None,
@@ -53,7 +51,8 @@ pub(super) async fn open(
 struct Download {
     access: Access,
     target: Arc<Target>,
-    digest: String,
+    /// Made of the digest. A descriptor's `urls`, which may lead anywhere, are never followed.
+    url: String,
     /// What the descriptor says, in bytes; 0 is unknown.
     size: u64,
     /// More bytes than this are an error.
@@ -63,13 +62,11 @@ struct Download {
     skip: u64,
     /// The server is asked for ranges until it refuses one.
     ranges: bool,
-    /// The token was renewed.
-    renewed: bool,
     /// Failures since the last byte.
     failures: u32,
     /// Failures at all.
     resumes: u32,
-    body: Option<BoxStream<'static, Result<Bytes, std::io::Error>>>,
+    body: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
 }
 
 impl Download {
@@ -97,95 +94,98 @@ impl Download {
                 }
                 None if self.size == 0 || complete => return Ok(None),
                 None => self.truncated(),
-                Some(Err(error)) => match mismatch(&error) {
-                    // oci-client hashes what it reads from the start. If bytes are missing, that
-                    // is why, and the rest may still come.
-                    Some(actual) if self.size == 0 || complete => {
-                        return Err(self.other_content(actual));
-                    }
-                    Some(_) => self.truncated(),
-                    None if complete => return Ok(None),
-                    None => classify(&self.target, &self.access.api().host, &error),
-                },
+                Some(Err(_)) if complete => return Ok(None),
+                Some(Err(error)) => classify(&self.target, &self.access.api().host, &error),
             };
             self.body = None;
-            self.pause(error).await?;
+            self.pause(error, None).await?;
         }
     }
 
     /// Requests what is missing, with retries.
     async fn connect(&mut self) -> Result<(), RegistryError> {
         loop {
-            match self.request().await {
-                Ok(()) => return Ok(()),
-                Err(error) => self.pause(error).await?,
-            }
+            let (error, wait) = match self.request().await {
+                Ok(Opened::Body(response)) => match self.accept(response) {
+                    Ok(accepted) if accepted => return Ok(()),
+                    Ok(_) => continue,
+                    Err(error) => (error, None),
+                },
+                Ok(Opened::Refused(reply)) => {
+                    if reply.status == StatusCode::RANGE_NOT_SATISFIABLE && self.wants_range() {
+                        self.ranges = false;
+                        continue;
+                    }
+                    (self.meaning(&reply), retry_after(&reply.headers))
+                }
+                Err(error) => (error, None),
+            };
+            self.pause(error, wait).await?;
         }
     }
 
-    /// Waits before the next try, or gives the error back if there is none.
-    async fn pause(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+    /// Waits before the next try, as long as the server asked for, or gives the error back if
+    /// there is none.
+    async fn pause(
+        &mut self,
+        error: RegistryError,
+        wait: Option<Duration>,
+    ) -> Result<(), RegistryError> {
         self.failures += 1;
         self.resumes += 1;
-        if !error.is_transient() || self.failures >= ATTEMPTS || self.resumes > MAX_RESUMES {
+        let too_long = wait.is_some_and(|wait| wait > MAX_RETRY_AFTER);
+        if !error.is_transient()
+            || too_long
+            || self.failures >= ATTEMPTS
+            || self.resumes > MAX_RESUMES
+        {
             return Err(error);
         }
-        let wait = self.access.shared().transport.backoff(self.failures);
+        let wait = wait.unwrap_or_else(|| self.access.shared().transport.backoff(self.failures));
         tracing::debug!(target = %self.target, received = self.received, ?wait, %error, "resuming");
         tokio::time::sleep(wait).await;
         Ok(())
     }
 
-    async fn request(&mut self) -> Result<(), RegistryError> {
-        loop {
-            let (client, generation) = self.access.blob_client(&self.target).await?;
-            let reference = self.access.oci_reference();
-            // A digest, and no descriptor: a descriptor's `urls` would be followed anywhere.
-            let digest = self.digest.as_str();
-            // A first request asks for no range: some servers refuse one of an empty blob.
-            let ranged = self.ranges && self.received > 0;
-            let call = async {
-                if ranged {
-                    client.pull_blob_stream_partial(&reference, digest, self.received, None).await
-                } else {
-                    client.pull_blob_stream(&reference, digest).await.map(BlobResponse::Full)
-                }
-            };
-            let host = &self.access.api().host;
-            let Ok(answer) = tokio::time::timeout(self.patience(), call).await else {
-                let (target, host) = (self.target.clone(), host.clone());
-                return Err(RegistryError::Timeout { target, host });
-            };
-            let (body, skip) = match answer {
-                Ok(BlobResponse::Full(body)) => (body, self.received),
-                Ok(BlobResponse::Partial(body)) => (body, 0),
-                Err(OciDistributionError::UnauthorizedError { .. }) if !self.renewed => {
-                    self.renewed = true;
-                    if self.access.renew(&self.target, generation, None).await? {
-                        continue;
-                    }
-                    return Err(self.access.refused(&self.target, status(401, None)));
-                }
-                Err(OciDistributionError::ServerError { code: 416, .. }) if ranged => {
-                    self.ranges = false;
-                    continue;
-                }
-                Err(error) => return Err(self.meaning(&error)),
-            };
-            let start = self.received - skip;
-            if body.content_length.is_some_and(|length| length > self.limit.saturating_sub(start)) {
-                return Err(self.too_large());
-            }
-            (self.body, self.skip) = (Some(body.stream), skip);
-            return Ok(());
-        }
+    /// A first request asks for no range: some servers refuse one of an empty blob.
+    fn wants_range(&self) -> bool {
+        self.ranges && self.received > 0
     }
 
-    /// How long the head of an answer may take. It also bounds an error's body, which oci-client
-    /// reads to its end.
-    fn patience(&self) -> Duration {
-        let config = &self.access.shared().config;
-        config.connect_timeout + config.read_timeout
+    async fn request(&mut self) -> Result<Opened, RegistryError> {
+        let client = &self.access.shared().transport.client;
+        let range = self.wants_range().then(|| format!("bytes={}-", self.received));
+        let request = || {
+            let request = client.get(&self.url);
+            match &range {
+                Some(range) => request.header(RANGE, range),
+                None => request,
+            }
+        };
+        self.access.open(&self.target, request).await
+    }
+
+    /// Takes a success's body. False if the server sends another range than it was asked for;
+    /// then it is asked for the whole.
+    fn accept(&mut self, response: Response) -> Result<bool, RegistryError> {
+        let start = match response.status() {
+            StatusCode::OK => 0,
+            StatusCode::PARTIAL_CONTENT if self.wants_range() => {
+                if first_byte(&response) != Some(self.received) {
+                    self.ranges = false;
+                    return Ok(false);
+                }
+                self.received
+            }
+            other => return Err(self.protocol(format!("answers {other}"))),
+        };
+        let room = self.limit.saturating_sub(start);
+        if response.content_length().is_some_and(|length| length > room) {
+            return Err(self.too_large());
+        }
+        self.skip = self.received - start;
+        self.body = Some(response.bytes_stream().boxed());
+        Ok(true)
     }
 
     fn truncated(&self) -> RegistryError {
@@ -197,78 +197,28 @@ impl Download {
         RegistryError::TooLarge { target: self.target.clone(), limit: self.limit }
     }
 
-    fn other_content(&self, actual: &str) -> RegistryError {
-        match self.digest.parse() {
-            Ok(expected) => RegistryError::Digest {
-                target: self.target.clone(),
-                expected,
-                actual: actual.parse().ok(),
-            },
-            Err(error) => self.protocol(format!("sends other content: {error}")),
-        }
-    }
-
     fn protocol(&self, problem: String) -> RegistryError {
         let (target, host) = (self.target.clone(), self.access.api().host.clone());
         RegistryError::Protocol { target, host, problem }
     }
 
-    /// What an error of `oci-client` means. It drops the status of an answer that has the
-    /// specification's envelope, so the envelope's code stands for it.
-    fn meaning(&self, error: &OciDistributionError) -> RegistryError {
-        match error {
-            OciDistributionError::RequestError(error) => {
-                classify(&self.target, &self.access.api().host, error)
-            }
-            OciDistributionError::IoError(error) => {
-                classify(&self.target, &self.access.api().host, error)
-            }
-            OciDistributionError::UnauthorizedError { .. } => self.answered(401, None),
-            OciDistributionError::ServerError { code, message, .. } => {
-                self.answered(*code, envelope(message.as_bytes()))
-            }
-            OciDistributionError::RegistryError { envelope, .. } => {
-                let Some(error) = envelope.errors.first() else {
-                    return self.protocol(oci_problem(error));
-                };
-                let code = match error.code {
-                    OciErrorCode::Unauthorized => 401,
-                    OciErrorCode::Denied => 403,
-                    OciErrorCode::BlobUnknown
-                    | OciErrorCode::ManifestBlobUnknown
-                    | OciErrorCode::ManifestUnknown
-                    | OciErrorCode::NameUnknown
-                    | OciErrorCode::NotFound => 404,
-                    OciErrorCode::Toomanyrequests => 429,
-                    _ => 400,
-                };
-                let message = Some(sanitise(&error.message)).filter(|text| !text.is_empty());
-                self.answered(code, message)
-            }
-            other => self.protocol(oci_problem(other)),
+    fn meaning(&self, reply: &Reply) -> RegistryError {
+        let host = &self.access.api().host;
+        if let Some(error) = overload(&self.target, host, reply) {
+            return error;
         }
-    }
-
-    fn answered(&self, code: u16, message: Option<String>) -> RegistryError {
-        let answer = status(code, message);
-        let (target, host) = (self.target.clone(), self.access.api().host.clone());
-        match code {
-            401 | 403 | 404 => self.access.refused(&self.target, answer),
-            429 => RegistryError::TooManyRequests { target, host, answer },
-            500..=599 => RegistryError::Server { target, host, status: code, answer },
+        let answer = reply.answer(None);
+        match reply.status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+                self.access.refused(&self.target, answer)
+            }
             _ => self.protocol(format!("answers {answer}")),
         }
     }
 }
 
-fn status(status: u16, message: Option<String>) -> Answer {
-    Answer::Status { status, from: None, message }
-}
-
-/// The digest of what came, if that is what the error is about.
-fn mismatch(error: &std::io::Error) -> Option<&str> {
-    match error.get_ref()?.downcast_ref()? {
-        DigestError::VerificationError { actual, .. } => Some(actual),
-        _ => None,
-    }
+/// Where the part starts that the server sends: `Content-Range: bytes 8-19/20`.
+fn first_byte(response: &Response) -> Option<u64> {
+    let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
 }

@@ -22,7 +22,7 @@ use super::{RegistryConfig, install_crypto_provider};
 pub(super) const ATTEMPTS: u32 = 3;
 
 /// The longest wait that a server may ask for with `Retry-After`; kubelet waits better than this.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
+pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
 /// As many redirects as browsers and Go follow.
 const MAX_REDIRECTS: usize = 10;
@@ -30,7 +30,7 @@ const MAX_REDIRECTS: usize = 10;
 /// How much of an error's body is read.
 const ERROR_BYTES: u64 = 8 << 10;
 
-/// The clients for manifests and tokens. They are shared by all credentials: `Authorization`
+/// The clients. They are shared by all credentials: `Authorization`
 /// belongs to a request, and HTTP/1.1 connections have no identity of their own.
 #[derive(Clone, Debug)]
 pub(super) struct Transport {
@@ -40,8 +40,16 @@ pub(super) struct Transport {
     pub(super) strict: reqwest::Client,
     /// The first pause before a retry; it doubles.
     retry_pause: Duration,
-    /// The longest time for one attempt as a whole, body included.
+    /// The longest time for one attempt as a whole, body included; of a blob, for the head.
     deadline: Duration,
+}
+
+/// An answer whose body may be long.
+pub(super) enum Opened {
+    /// A success, its body unread.
+    Body(Response),
+    /// Anything else, read to its end.
+    Refused(Reply),
 }
 
 /// An answer, read to its end. It has no `Debug`: a token service's answer is a secret.
@@ -191,6 +199,37 @@ impl Transport {
         Ok((whole || !status.is_success()).then_some(Reply { status, headers, moved, body }))
     }
 
+    /// Sends a request once, and leaves a success's body to the caller: the time between two of
+    /// its chunks is bounded, the whole is not.
+    pub(super) async fn open(
+        &self,
+        target: &Arc<Target>,
+        host: &str,
+        request: RequestBuilder,
+    ) -> Result<Opened, RegistryError> {
+        let failed = |error: reqwest::Error| classify(target, host, &error);
+        let head = async {
+            let (client, request) = request.build_split();
+            let request = request.map_err(failed)?;
+            let origin = request.url().origin();
+            let response = client.execute(request).await.map_err(failed)?;
+            if response.status().is_success() {
+                return Ok(Opened::Body(response));
+            }
+            let moved = response.url().origin() != origin;
+            let (status, headers) = (response.status(), response.headers().clone());
+            let (body, _) = read(response, ERROR_BYTES).await.map_err(failed)?;
+            Ok(Opened::Refused(Reply { status, headers, moved, body }))
+        };
+        match tokio::time::timeout(self.deadline, head).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                let (target, host) = (target.clone(), host.to_owned());
+                Err(RegistryError::Timeout { target, host })
+            }
+        }
+    }
+
     /// The pause after the given attempt: twice the one before, and up to half as much again, so
     /// that the nodes of a cluster do not come back all at once.
     pub(super) fn backoff(&self, attempt: u32) -> Duration {
@@ -203,7 +242,7 @@ impl Transport {
 }
 
 /// The error for an answer that says "later".
-fn overload(target: &Arc<Target>, host: &str, reply: &Reply) -> Option<RegistryError> {
+pub(super) fn overload(target: &Arc<Target>, host: &str, reply: &Reply) -> Option<RegistryError> {
     let (target, host, answer) = (target.clone(), host.to_owned(), reply.answer(None));
     match reply.status {
         StatusCode::TOO_MANY_REQUESTS => {
@@ -217,7 +256,7 @@ fn overload(target: &Arc<Target>, host: &str, reply: &Reply) -> Option<RegistryE
 }
 
 /// The seconds of `Retry-After`. Its other form, a date, would need a clock that agrees.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

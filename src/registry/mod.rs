@@ -1,10 +1,11 @@
 //! Registries: manifests and blobs over HTTPS, with one credential at a time.
 //!
-//! `oci-client` moves blobs. Manifests and tokens go through a client of our own, because theirs
-//! have to be bounded in size, and because a login's failure has to be told as what it is.
+//! Everything goes through one client of ours. `oci-client` reads an error's body to its end
+//! whatever its length, follows a redirect from HTTPS to HTTP, hides `Retry-After` and the status
+//! behind an envelope, and logs in by itself wherever a challenge sends it.
 //!
-//! Who may see what: no token, and no `oci-client`, is ever used for another credential or
-//! another repository than the one it was made for. An [`Access`] is the pair of both.
+//! Who may see what: no token is ever used for another credential or another repository than the
+//! one it was made for. An [`Access`] is the pair of both.
 
 mod access;
 mod answer;
@@ -95,8 +96,6 @@ pub struct Registry(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     config: RegistryConfig,
-    /// The extra CAs, in DER.
-    cas: Vec<Vec<u8>>,
     transport: Transport,
     /// Loopback hosts, and whether they are without TLS.
     plain: Mutex<HashMap<String, bool>>,
@@ -139,7 +138,7 @@ impl Registry {
         let cas = http::read_ca_files(config.ca_files.iter().map(PathBuf::as_path))?;
         let transport = Transport::new(&config, &cas)?;
         let (plain, cache) = (Mutex::default(), Cache::new());
-        Ok(Self(Arc::new(Shared { config, cas, transport, plain, cache })))
+        Ok(Self(Arc::new(Shared { config, transport, plain, cache })))
     }
 
     /// Gets the manifest that `selector` names, with the first of `candidates` that the registry

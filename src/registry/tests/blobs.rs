@@ -6,6 +6,13 @@ fn digest() -> Digest {
     Digest::sha256(DATA)
 }
 
+/// A part of the data from `start`, as `body` gives it.
+fn part(start: usize, mut body: Response<Body>) -> Response<Body> {
+    let range = format!("bytes {start}-19/20").parse().unwrap();
+    body.headers_mut().insert("content-range", range);
+    body
+}
+
 /// A body that says it has `length` bytes, and breaks after `part`.
 fn broken(status: u16, part: &'static [u8], length: usize) -> Response<Body> {
     let parts = [Ok(Bytes::from_static(part)), Err(std::io::Error::other("cut"))];
@@ -69,12 +76,13 @@ async fn a_blob_is_streamed() {
 
 #[tokio::test]
 async fn a_broken_blob_is_resumed() {
-    // By a range; from the start, where ranges are ignored; and where they are refused.
-    let modes: [fn(&Seen) -> Response<Body>; 3] = [
+    // By a range; from the start, where ranges are ignored; where they are refused; and where
+    // another range comes than was asked for.
+    let modes: [fn(&Seen) -> Response<Body>; 4] = [
         |seen| match seen.range.as_deref() {
             None => broken(200, b"01234567", 20),
-            Some("bytes=8-") => broken(206, b"89", 12),
-            Some("bytes=10-") => answer(206, &[], &DATA[10..]),
+            Some("bytes=8-") => part(8, broken(206, b"89", 12)),
+            Some("bytes=10-") => part(10, answer(206, &[], &DATA[10..])),
             other => panic!("{other:?}"),
         },
         |seen| match seen.range {
@@ -85,13 +93,17 @@ async fn a_broken_blob_is_resumed() {
             None => answer(200, &[], DATA),
             Some(_) => answer(416, &[], ""),
         },
+        |seen| match seen.range {
+            None => answer(200, &[], DATA),
+            Some(_) => part(9, answer(206, &[], &DATA[9..])),
+        },
     ];
     for (mode, handler) in modes.into_iter().enumerate() {
         for size in [0, 20] {
             let first = std::sync::atomic::AtomicBool::new(true);
             let first = Arc::new(first);
             let (server, registry, host) = serve(move |seen| {
-                match mode == 2 && first.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                match mode >= 2 && first.swap(false, std::sync::atomic::Ordering::Relaxed) {
                     true => broken(200, b"01234567", 20),
                     false => handler(seen),
                 }
@@ -111,34 +123,14 @@ async fn a_broken_blob_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_blob_of_another_size_or_content_is_refused() {
-    let cases: [(&'static [u8], u64, u64, String); 5] = [
-        (DATA, 19, 100, "the registry sends more than 19 bytes".into()),
-        (DATA, 0, 19, "the registry sends more than 19 bytes".into()),
-        (&DATA[..19], 20, 100, "the registry sent 19 of 20 bytes".into()),
-        (
-            b"0123456789abcdefghiJ",
-            20,
-            100,
-            format!(
-                "the registry sent other content than {} (its digest is {})",
-                digest(),
-                Digest::sha256(b"0123456789abcdefghiJ")
-            ),
-        ),
-        (
-            b"x",
-            0,
-            100,
-            format!(
-                "the registry sent other content than {} (its digest is {})",
-                digest(),
-                Digest::sha256(b"x")
-            ),
-        ),
+async fn a_blob_of_another_size_is_refused() {
+    let cases: [(&'static [u8], u64, u64, &str); 3] = [
+        (DATA, 19, 100, "the registry sends more than 19 bytes"),
+        (DATA, 0, 19, "the registry sends more than 19 bytes"),
+        (&DATA[..19], 20, 100, "the registry sent 19 of 20 bytes"),
     ];
     for chunked in [false, true] {
-        for (body, size, cap, expected) in cases.clone() {
+        for (body, size, cap, expected) in cases {
             let (_server, registry, host) = serve(move |_| match chunked {
                 false => answer(200, &[], body),
                 true => {
@@ -222,8 +214,39 @@ async fn a_redirected_blob_loses_the_authorization() {
     assert_eq!(storage.log(), ["/stored?signature=s -"]);
 }
 
-/// `oci-client` reads a JWT's claims and drops a token whose claims are broken or past; it then
-/// logs in by itself, anywhere. It must not come to that.
+#[tokio::test]
+async fn a_blob_waits_as_long_as_it_is_told() {
+    for (seconds, expected) in [("0", 3), ("11", 1)] {
+        let (server, registry, host) = serve(move |_| {
+            let mut reply = error(429, "TOOMANYREQUESTS", "m");
+            reply.headers_mut().insert("retry-after", seconds.parse().unwrap());
+            reply
+        })
+        .await;
+        let access = access(&registry, &host, &[]).await;
+        let error = registry.blob(&access, &digest(), 20, 100).await.err().unwrap();
+        assert!(matches!(error, RegistryError::TooManyRequests { .. }), "{error:?}");
+        assert_eq!(ranges(&server).len(), expected, "{seconds}");
+    }
+}
+
+/// An error's body has no end; it is not waited for.
+#[tokio::test]
+async fn an_endless_refusal_ends() {
+    let (_server, registry, host) = serve(|_| {
+        let endless =
+            futures_util::stream::repeat_with(|| Ok::<_, std::io::Error>(vec![b'x'; 4096]));
+        answer(403, &[], Body::from_stream(endless))
+    })
+    .await;
+    let access = access(&registry, &host, &[]).await;
+    let error = registry.blob(&access, &digest(), 20, 100).await.err().unwrap();
+    assert!(
+        matches!(error, RegistryError::Unauthorized { .. } | RegistryError::Forbidden { .. }),
+        "{error:?}"
+    );
+}
+
 #[tokio::test]
 async fn a_blob_is_asked_for_with_the_token_as_it_is() {
     for token in ["a.b.c", "e30.eyJleHAiOjF9.x", "opaque"] {
