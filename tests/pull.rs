@@ -75,6 +75,38 @@ async fn the_report_counts_what_was_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sub_path_is_the_artifact() {
+    let registry = Registry::start(Options::default());
+    let both = [skills::code_review(), skills::docs_writer()];
+    artifacts::skillimage_bundle(&registry, "team/all", "v1", &both);
+    let reference = registry.reference("team/all", "v1");
+    let root = tempfile::tempdir().unwrap();
+    let run = |path: &str, output: &Path| {
+        let mut command = command(&reference, output);
+        command.args(["--sub-path", path]);
+        command
+    };
+    let output = root.path().join("out");
+    printed(run("docs-writer", &output));
+    assert_eq!(tree::listing(&output), skills::docs_writer().listing());
+    for (path, code, expected) in [
+        ("nobody", 1, format!("cannot pull {reference}: the artifact has no directory nobody")),
+        (
+            "../x",
+            64,
+            "attribute \"subPath\" is \"../x\"; it must be a path inside the artifact: path \
+             \"../x\" has a \"..\" component"
+                .into(),
+        ),
+    ] {
+        let ended = run(path, &root.path().join("none")).output().unwrap();
+        assert_eq!(String::from_utf8(ended.stderr).unwrap(), format!("error: {expected}\n"));
+        assert_eq!(ended.status.code(), Some(code));
+    }
+    assert_eq!(names(root.path()), ["out"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_pull_leaves_nothing() {
     for (signal, name) in [(Signal::SIGTERM, "SIGTERM"), (Signal::SIGINT, "SIGINT")] {
         let registry = Registry::start(Options::default());

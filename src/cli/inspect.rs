@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::source::{SourceArgs, explain};
 use super::{Failure, print, runtime};
+use crate::artifact::path::TreePath;
 use crate::artifact::skill::Shape;
 use crate::pull::{
     HumanBytes, Inspected, InspectedPart, PullError, PullOptions, PullPolicy, PullRequest, Source,
@@ -45,7 +46,11 @@ impl InspectArgs {
         let request = PullRequest {
             source: source.clone(),
             policy: PullPolicy::Always,
-            options: PullOptions { validation: self.source.validation, ..PullOptions::default() },
+            options: PullOptions {
+                sub_path: self.source.sub_path.as_deref().map(sub_path).transpose()?,
+                validation: self.source.validation,
+                ..PullOptions::default()
+            },
             keyring: Arc::new(self.source.keyring()?),
         };
         let config = self.source.limits.config();
@@ -55,6 +60,12 @@ impl InspectArgs {
             (Err(error), output) => Err(failed(&source, &error, output)),
         }
     }
+}
+
+fn sub_path(text: &str) -> Result<TreePath, Failure> {
+    TreePath::parse(text.as_bytes()).map_err(|error| {
+        Failure::Usage(format!("--sub-path {text:?}: {}", crate::observability::chain(&error)))
+    })
 }
 
 /// Tells of a refusal: each finding of a strict validation on a line of its own.

@@ -70,6 +70,7 @@ impl PullArgs {
                     1 => attributes.skills.clone(),
                     _ => Vec::new(),
                 },
+                sub_path: attributes.sub_path.clone(),
                 validation: attributes.validation,
             };
             let flights = sources.iter().map(|source| {
@@ -126,6 +127,9 @@ impl PullArgs {
             ("validation", &validation),
         ] {
             context.insert(key.to_owned(), value.clone());
+        }
+        if let Some(path) = &self.source.sub_path {
+            context.insert("subPath".to_owned(), path.clone());
         }
         let (attributes, _) = Attributes::parse(&context).map_err(|e| Failure::usage(&e))?;
         Ok(attributes)

@@ -23,6 +23,9 @@ pub(super) struct SourceArgs {
     /// may be repeated
     #[arg(long, value_name = "FILE")]
     pull_secret: Vec<PathBuf>,
+    /// Directory of the artifact to look for skills in, instead of all of it
+    #[arg(long, value_name = "PATH")]
+    pub(super) sub_path: Option<String>,
     /// How strictly SKILL.md is judged: none, lenient or strict
     #[arg(long, default_value = "lenient", value_parser = validation)]
     pub(super) validation: Validation,

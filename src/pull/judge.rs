@@ -7,7 +7,7 @@ use super::walk::Part;
 use crate::artifact::contents::Contents;
 use crate::artifact::links::resolve_links;
 use crate::artifact::path::TreePath;
-use crate::artifact::skill::{FindError, Layout, Shape, Skill, find};
+use crate::artifact::skill::{FindError, Layout, Shape, Skill, find_below};
 use crate::artifact::tree::{Node, Tree};
 use crate::store::{SkillInfo, Totals};
 use crate::unpack::DiskSink;
@@ -34,7 +34,13 @@ pub(super) fn judge<S: Contents>(
     let mut findings = [part.findings.as_slice(), &unpacked.warnings].concat();
     let layout = match part.options.raw {
         true => Layout::raw(),
-        false => match find(&unpacked.tree, &mut unpacked.sink, &part.hints, validation) {
+        false => match find_below(
+            &unpacked.tree,
+            part.options.sub_path.as_ref().unwrap_or(&TreePath::root()),
+            &mut unpacked.sink,
+            &part.hints,
+            validation,
+        ) {
             // An author wants to hear of everything at once.
             Err(FindError::Strict { findings: more }) => {
                 findings.extend(more);

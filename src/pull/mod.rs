@@ -30,6 +30,7 @@ pub use source::Source;
 use crate::artifact::descriptor::Platform;
 use crate::artifact::lifecycle::Status;
 use crate::artifact::name::Hints;
+use crate::artifact::path::TreePath;
 use crate::artifact::validation::Validation;
 use crate::credentials::{Fingerprint, Identity, Keyring};
 use crate::reference::{Digest, Repository};
@@ -86,6 +87,8 @@ pub struct PullOptions {
     pub name: Option<String>,
     /// The members wanted of a collection that only points to its skills; empty means all.
     pub skills: Vec<String>,
+    /// The directory of the artifact to look in; none means all of it.
+    pub sub_path: Option<TreePath>,
     /// How strictly a skill is judged.
     pub validation: Validation,
 }
@@ -208,6 +211,9 @@ fn key_options(options: &PullOptions, hints: &Hints) -> String {
         (false, Validation::Strict) => String::from("skills strict"),
         (false, _) => String::from("skills"),
     };
+    if let Some(path) = &options.sub_path {
+        text.push_str(&format!("\nbelow\0{path}"));
+    }
     if let Some(name) = &hints.given {
         text.push_str(&format!("\ngiven\0{name}"));
     }

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::artifact::path::{PathError, TreePath};
 use crate::artifact::validation::Validation;
 use crate::pull::PullPolicy;
 use crate::reference::{Reference, ReferenceError};
@@ -30,6 +31,8 @@ pub struct Attributes {
     pub skills: Vec<String>,
     /// `name`: the directory's name, with one skill and a nested layout.
     pub name: Option<String>,
+    /// `subPath`: the directory of the artifact to look in, as a volume mount's; none means all.
+    pub sub_path: Option<TreePath>,
     /// `validation`.
     pub validation: Validation,
     /// `noexec`.
@@ -84,6 +87,14 @@ pub enum AttributesError {
         /// The nearest known key, if one is near.
         nearest: Option<&'static str>,
     },
+    /// `subPath` is no path inside the artifact.
+    #[error("attribute \"subPath\" is {value:?}; it must be a path inside the artifact")]
+    SubPath {
+        /// The value.
+        value: String,
+        /// Why.
+        source: PathError,
+    },
     /// A value outside its set.
     #[error("attribute {key:?} is {value:?}; it must be one of {allowed}")]
     Value {
@@ -99,8 +110,17 @@ pub enum AttributesError {
     Conflict(&'static str),
 }
 
-const KNOWN: [&str; 8] =
-    ["layout", "name", "noexec", "pullPolicy", "reference", "seal", "skills", "validation"];
+const KNOWN: [&str; 9] = [
+    "layout",
+    "name",
+    "noexec",
+    "pullPolicy",
+    "reference",
+    "seal",
+    "skills",
+    "subPath",
+    "validation",
+];
 
 impl Attributes {
     /// Reads a volume context: our attributes and kubelet's description of the pod.
@@ -123,6 +143,7 @@ impl Attributes {
             layout: get("layout").map_or(Ok(Layout::default()), str::parse)?,
             skills: list(get("skills").unwrap_or_default()),
             name: get("name").map(str::trim).filter(|name| !name.is_empty()).map(Into::into),
+            sub_path: sub_path(get("subPath"))?,
             validation: validation(get("validation"))?,
             noexec: flag("noexec", get("noexec"))?,
             seal: seal(get("seal"))?,
@@ -145,6 +166,12 @@ impl Attributes {
         if self.layout == Layout::Raw && (self.references.len() > 1 || !self.skills.is_empty()) {
             return conflict(
                 "layout \"raw\" shows one artifact as it is: no \"skills\", and one reference",
+            );
+        }
+        if self.sub_path.is_some() && (self.references.len() > 1 || self.layout == Layout::Raw) {
+            return conflict(
+                "\"subPath\" says where in one artifact to look for skills: one reference, and no \
+                 layout \"raw\"",
             );
         }
         if self.layout == Layout::Flat && self.references.len() > 1 {
@@ -196,6 +223,13 @@ fn references(text: &str) -> Result<Vec<Reference>, AttributesError> {
 fn list(text: &str) -> Vec<String> {
     let words = text.split(|c: char| c == ',' || c.is_whitespace());
     words.filter(|word| !word.is_empty()).map(Into::into).collect()
+}
+
+fn sub_path(value: Option<&str>) -> Result<Option<TreePath>, AttributesError> {
+    let Some(value) = value else { return Ok(None) };
+    let failed = |source| AttributesError::SubPath { value: value.into(), source };
+    let path = TreePath::parse(value.as_bytes()).map_err(failed)?;
+    Ok(Some(path).filter(|path| !path.is_root()))
 }
 
 fn flag(key: &'static str, value: Option<&str>) -> Result<bool, AttributesError> {
@@ -307,7 +341,7 @@ mod tests {
             ),
             (
                 vec![("image", "a")],
-                "unknown attribute \"image\"; known are layout, name, noexec, pullPolicy, reference, seal, skills, validation",
+                "unknown attribute \"image\"; known are layout, name, noexec, pullPolicy, reference, seal, skills, subPath, validation",
             ),
             (
                 vec![("reference", "a"), ("noexec", "yes")],
@@ -320,6 +354,15 @@ mod tests {
             (
                 vec![("reference", "a b"), ("layout", "flat")],
                 "layout \"flat\" shows one skill; several references need \"nested\"",
+            ),
+            (
+                vec![("reference", "a"), ("subPath", "../x")],
+                "attribute \"subPath\" is \"../x\"; it must be a path inside the artifact",
+            ),
+            (
+                vec![("reference", "a"), ("subPath", "x"), ("layout", "raw")],
+                "\"subPath\" says where in one artifact to look for skills: one reference, and no \
+                 layout \"raw\"",
             ),
         ] {
             assert_eq!(parse(&pairs).unwrap_err().to_string(), expected, "{pairs:?}");

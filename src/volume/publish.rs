@@ -244,6 +244,7 @@ impl Volumes {
                 // Which reference has which skill shows only when all are here.
                 _ => Vec::new(),
             },
+            sub_path: attributes.sub_path.clone(),
             validation: attributes.validation,
         };
         let start = |reference: &Reference| {
