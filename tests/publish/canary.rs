@@ -66,7 +66,7 @@ fn no_password_is_written_or_shown() {
                 STANDARD.encode(format!("agent:{wrong}")),
                 STANDARD.encode(CANARY),
             ];
-            let node = Node::start(&root, &["--log-level=trace"]).await;
+            let node = Node::start(&root, &["--log-level=trace,skillmount=trace"]).await;
             for volume in &refusals {
                 let (_, message) = refused(node.client.publish(volume).await);
                 assert_absent(&volume.id, message.as_bytes(), &secrets);
