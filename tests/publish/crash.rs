@@ -151,7 +151,13 @@ impl Scene {
 
     /// What kubelet does after a publish that was cut off, and what must hold. `again` is the
     /// volume published again, otherwise the pod has gone meanwhile.
-    async fn after_publish(&mut self, volume: &Volume, skill: &Skill, answered: bool, again: bool) {
+    async fn after_publish(
+        &mut self,
+        volume: &Volume,
+        skill: &Skill,
+        answered: bool,
+        again: bool,
+    ) -> Node {
         let left = self.left("publish", volume);
         let context = format!("{}, of which was left: {left:?}", volume.id);
         if answered {
@@ -177,12 +183,12 @@ impl Scene {
         }
         let outcome = node.client.unpublish(volume).await;
         outcome.unwrap_or_else(|status| panic!("{context}: {status}"));
-        node.kill().await;
         self.assert_nothing_else();
+        node
     }
 
     /// What kubelet does after an unpublish that was cut off, and what must hold.
-    async fn after_unpublish(&mut self, volume: &Volume, skill: &Skill, answered: bool) {
+    async fn after_unpublish(&mut self, volume: &Volume, skill: &Skill, answered: bool) -> Node {
         let left = self.left("unpublish", volume);
         let context = format!("{}, of which was left: {left:?}", volume.id);
         assert_ne!(left, Left::Mount, "{context}");
@@ -195,15 +201,14 @@ impl Scene {
         }
         let outcome = node.client.unpublish(volume).await;
         outcome.unwrap_or_else(|status| panic!("{context}: {status}"));
-        node.kill().await;
         self.assert_nothing_else();
+        node
     }
 
-    async fn end(self) {
+    async fn end(self, node: Node) {
         for ((call, left), count) in &self.tally {
             println!("{call}: {count} times left: {left:?}");
         }
-        let node = self.restart().await;
         node.client.unpublish(&self.keeper).await.unwrap();
         node.terminate().await;
         assert_clean(&self.root);
@@ -233,7 +238,7 @@ fn kill_at_random_moments_loses_and_leaks_nothing() {
 
         // How long the calls take here: publish with a pull, publish of what is stored, unpublish.
         let mut took = [Duration::ZERO; 3];
-        let node = scene.restart().await;
+        let mut node = scene.restart().await;
         for sample in 0..3 {
             let (volume, _) = scene.volume(1_000_000 + sample);
             for [publish, unpublish] in [[0, 2], [1, 2]] {
@@ -245,7 +250,6 @@ fn kill_at_random_moments_loses_and_leaks_nothing() {
                 took[unpublish] = took[unpublish].max(start.elapsed());
             }
         }
-        node.kill().await;
         println!("a pull takes {:?}, a publish {:?}, an unpublish {:?}", took[0], took[1], took[2]);
         let mut delay = |call: usize| {
             let limit = u64::try_from(took[call].as_micros()).unwrap();
@@ -254,7 +258,6 @@ fn kill_at_random_moments_loses_and_leaks_nothing() {
 
         for round in 0..usize::try_from(rounds).unwrap() {
             let (volume, skill) = scene.volume(round);
-            let mut node = scene.restart().await;
             let stored = round % 2 == 1;
             if stored {
                 node.client.publish(&volume).await.unwrap();
@@ -263,16 +266,15 @@ fn kill_at_random_moments_loses_and_leaks_nothing() {
             let (client, asked) = (node.client.clone(), volume.clone());
             let publish = async move { client.publish(&asked).await };
             let answered = cut(node, publish, delay(usize::from(stored))).await;
-            scene.after_publish(&volume, &skill, answered, round % 3 != 0).await;
+            node = scene.after_publish(&volume, &skill, answered, round % 3 != 0).await;
 
-            node = scene.restart().await;
             node.client.publish(&volume).await.unwrap();
             let (client, asked) = (node.client.clone(), volume.clone());
             let unpublish = async move { client.unpublish(&asked).await };
             let answered = cut(node, unpublish, delay(2)).await;
-            scene.after_unpublish(&volume, &skill, answered).await;
+            node = scene.after_unpublish(&volume, &skill, answered).await;
         }
-        scene.end().await;
+        scene.end(node).await;
     });
 }
 
@@ -301,12 +303,12 @@ fn kill_before_every_step_of_publish_and_unpublish_loses_and_leaks_nothing() {
         let mut scene = Scene::new().await;
         let root = scene.root.clone();
         let mut told = vec![];
+        let mut node = scene.restart().await;
         for case in ["a publish that pulls", "a publish of what is stored", "an unpublish"] {
             let mut steps: Vec<String> = vec![];
             loop {
                 let number = 1000 * (told.len() + 1) + steps.len();
                 let (volume, skill) = scene.volume(number);
-                let node = scene.restart().await;
                 if case != "a publish that pulls" {
                     node.client.publish(&volume).await.unwrap();
                 }
@@ -322,13 +324,14 @@ fn kill_before_every_step_of_publish_and_unpublish_loses_and_leaks_nothing() {
                     }
                 };
                 let step = killed_at(node, steps.len(), &root, call).await;
-                match unpublish {
-                    true => scene.after_unpublish(&volume, &skill, step.is_none()).await,
+                let answered = step.is_none();
+                node = match unpublish {
+                    true => scene.after_unpublish(&volume, &skill, answered).await,
                     false => {
                         let again = steps.len() % 2 == 0;
-                        scene.after_publish(&volume, &skill, step.is_none(), again).await;
+                        scene.after_publish(&volume, &skill, answered, again).await
                     }
-                }
+                };
                 match step {
                     Some(step) => steps.push(step),
                     None => break,
@@ -337,13 +340,12 @@ fn kill_before_every_step_of_publish_and_unpublish_loses_and_leaks_nothing() {
             println!("{case}: {} steps: {}", steps.len(), steps.join(" "));
             told.push(steps);
         }
-        let mounting = |steps: &[String]| {
-            steps.iter().filter(|step| ["mount", "move_mount"].contains(&step.as_str())).count()
-        };
-        assert_eq!(told.iter().map(|steps| mounting(steps)).collect::<Vec<_>>(), [1, 1, 0]);
-        let unmounting = told[2].iter().filter(|step| *step == "umount").count();
-        assert!(unmounting >= 1, "{:?}", told[2]);
-        scene.end().await;
+        for (steps, of) in
+            told.iter().zip([["mount", "move_mount"], ["mount", "move_mount"], ["umount"; 2]])
+        {
+            assert!(steps.iter().any(|step| of.contains(&step.as_str())), "{steps:?}");
+        }
+        scene.end(node).await;
     });
 }
 
@@ -352,6 +354,7 @@ fn kill_before_every_step_of_publish_and_unpublish_loses_and_leaks_nothing() {
 fn kill_while_the_registry_is_waited_for_starts_the_pull_again() {
     run("crash::kill_while_the_registry_is_waited_for_starts_the_pull_again", async {
         let mut scene = Scene::new().await;
+        let mut node = scene.restart().await;
         for (number, step) in ["manifest", "blob", "half a blob"].into_iter().enumerate() {
             let (volume, skill) = scene.volume(number);
             let tag = format!("v{number}");
@@ -363,7 +366,6 @@ fn kill_while_the_registry_is_waited_for_starts_the_pull_again() {
                 _ => (On::blob(layer), Fault::Hold { after: 200, gate: gate.clone() }),
             };
             scene.registry.fault(on, fault);
-            let node = scene.restart().await;
             let call = tokio::spawn({
                 let (client, volume) = (node.client.clone(), volume.clone());
                 async move { client.publish(&volume).await }
@@ -372,9 +374,9 @@ fn kill_while_the_registry_is_waited_for_starts_the_pull_again() {
             node.kill().await;
             assert!(call.await.unwrap().is_err());
             gate.release();
-            scene.after_publish(&volume, &skill, false, true).await;
+            node = scene.after_publish(&volume, &skill, false, true).await;
         }
         assert_eq!(scene.tally, [(("publish", Left::Nothing), 3)].into());
-        scene.end().await;
+        scene.end(node).await;
     });
 }
