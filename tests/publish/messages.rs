@@ -102,7 +102,9 @@ impl Table {
             .collect();
         assert!(told.is_empty(), "docs/troubleshooting.md should say:\n{}", told.join("\n"));
         assert_eq!(documented, self.rows, "the same rows in the same order");
-        for (situation, _, message) in &self.rows {
+        let text = fs::read_to_string(DOCUMENT).unwrap();
+        for (situation, code, message) in &self.rows {
+            assert!(text.contains(&format!("\n| `{code}` | ")), "{code} is not explained");
             let mentions = message.matches("registry.example/").count();
             assert!(mentions <= 1, "{situation} repeats the reference: {message}");
             assert!(!message.contains('|') && !message.contains('\n'), "{message}");
