@@ -62,12 +62,14 @@ fn no_password_is_written_or_shown() {
                 volume("url").raw_secret(".dockerconfigjson", &nested),
                 volume("key").raw_secret("password", CANARY),
             ];
-            let secrets: Vec<String> = vec![
+            let mut secrets: Vec<String> = vec![
                 CANARY.to_owned(),
                 STANDARD.encode(format!("agent:{CANARY}")),
                 STANDARD.encode(format!("agent:{wrong}")),
                 STANDARD.encode(CANARY),
             ];
+            // The tokens that the registry gives for the password.
+            secrets.extend((1..20).map(|number| format!("token-{number}")));
             let node = Node::start(&root, &["--log-level=trace,skillmount=trace"]).await;
             for volume in &refusals {
                 let (_, message) = refused(node.client.publish(volume).await);
