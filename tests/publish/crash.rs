@@ -11,8 +11,7 @@ use skillmount::csi::v1::NodeGetVolumeStatsRequest;
 use super::*;
 use crate::node::Node;
 use crate::support::driver::Client;
-use crate::support::skills::Skill;
-use crate::support::{Fault, Gate, On};
+use crate::support::{Fault, Gate, On, Skill};
 #[cfg(target_env = "gnu")]
 use crate::tracer::Tracer;
 
@@ -31,9 +30,10 @@ impl Random {
     }
 }
 
+/// Of two files, since each takes three steps of its own.
 fn skill(number: usize) -> Skill {
     let text = format!("{number} ").repeat(2000);
-    skills::code_review().file("references/number.md", text, 0o644)
+    Skill::new("code-review", "Reviews code.").file("references/number.md", text, 0o644)
 }
 
 /// What a pod would read.
