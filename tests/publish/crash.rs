@@ -140,7 +140,7 @@ impl Scene {
     fn assert_nothing_else(&self) {
         assert_whole(&self.root);
         let found: Vec<_> = mounts(&self.root).into_iter().map(|mount| mount.mount_point).collect();
-        assert_eq!(found, [self.keeper.target.clone()]);
+        assert_eq!(found, std::slice::from_ref(&self.keeper.target));
         assert_eq!(names(&self.root.join("state/volumes")), ["keeper.json"]);
         for pod in names(&self.root.join("pods")) {
             let left = names(&self.root.join("pods").join(&pod));
@@ -333,7 +333,7 @@ fn kill_before_every_step_of_publish_and_unpublish_loses_and_leaks_nothing() {
                 node = match unpublish {
                     true => scene.after_unpublish(&volume, &skill, answered).await,
                     false => {
-                        let again = steps.len() % 2 == 0;
+                        let again = steps.len().is_multiple_of(2);
                         scene.after_publish(&volume, &skill, answered, again).await
                     }
                 };

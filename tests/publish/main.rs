@@ -5,7 +5,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "tests assert"
+    clippy::type_complexity,
+    reason = "tests assert, and have tables of tuples"
 )]
 
 mod canary;

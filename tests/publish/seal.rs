@@ -25,7 +25,7 @@ fn changes(root: &Path) -> Vec<(&'static str, io::Result<()>)> {
         ("create", fs::write(root.join("new"), "new")),
         ("create below", fs::write(directory.join("new"), "new")),
         ("delete", fs::remove_file(&file)),
-        ("delete all", fs::remove_dir_all(&directory)),
+        ("delete below", fs::remove_file(directory.join("REFERENCE.md"))),
         ("rename", fs::rename(&file, root.join("new"))),
         ("make a directory", fs::create_dir(root.join("new"))),
         ("make a link", std::os::unix::fs::symlink("/etc/passwd", root.join("new"))),
