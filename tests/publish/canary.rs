@@ -3,6 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use skillmount::csi::v1::NodeGetVolumeStatsRequest;
+
 use super::*;
 use crate::node::Node;
 use crate::support::auth::{Bearer, User};
@@ -60,13 +62,15 @@ fn no_password_is_written_or_shown() {
                 volume("url").raw_secret(".dockerconfigjson", &nested),
                 volume("key").raw_secret("password", CANARY),
             ];
-            let secrets: Vec<String> = vec![
+            let mut secrets: Vec<String> = vec![
                 CANARY.to_owned(),
                 STANDARD.encode(format!("agent:{CANARY}")),
                 STANDARD.encode(format!("agent:{wrong}")),
                 STANDARD.encode(CANARY),
             ];
-            let node = Node::start(&root, &["--log-level=trace"]).await;
+            // The tokens that the registry gives for the password.
+            secrets.extend((1..20).map(|number| format!("token-{number}")));
+            let node = Node::start(&root, &["--log-level=trace,skillmount=trace"]).await;
             for volume in &refusals {
                 let (_, message) = refused(node.client.publish(volume).await);
                 assert_absent(&volume.id, message.as_bytes(), &secrets);
@@ -74,10 +78,20 @@ fn no_password_is_written_or_shown() {
             let right = volume("right").secret(&host, "agent", CANARY);
             node.client.publish(&right).await.unwrap();
             assert!(search(&root.join("state"), &secrets) > 5, "{kind}");
+            let request = NodeGetVolumeStatsRequest {
+                volume_id: right.id.clone(),
+                volume_path: right.target.display().to_string(),
+                ..Default::default()
+            };
+            let stats = node.client.node().node_get_volume_stats(request).await.unwrap();
+            assert_absent("the statistics", format!("{stats:?}").as_bytes(), &secrets);
             node.client.unpublish(&right).await.unwrap();
             let (status, log) = node.terminate().await;
             assert_eq!(status.code(), Some(0));
-            assert!(log.contains("TRACE"), "the log is as loud as it gets");
+            for library in ["skillmount::", "h2::", "hyper_util::"] {
+                assert!(log.contains(&format!(" {library}")), "{library} is not loud:\n{log}");
+            }
+            assert!(log.contains(" TRACE "), "the log is as loud as it gets");
             assert_absent("the log", log.as_bytes(), &secrets);
             assert_clean(&root);
         }

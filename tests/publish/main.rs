@@ -5,7 +5,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
-    reason = "tests assert"
+    clippy::type_complexity,
+    reason = "tests assert, and have tables of tuples"
 )]
 
 mod canary;
@@ -23,6 +24,8 @@ mod several;
 mod sharing;
 #[path = "../support/mod.rs"]
 mod support;
+#[cfg(target_env = "gnu")]
+mod tracer;
 mod unpublish;
 mod validation;
 
@@ -77,10 +80,22 @@ fn assert_clean(root: &Path) {
     for pod in names(&root.join("pods")) {
         assert_eq!(names(&root.join("pods").join(&pod)), [""; 0], "{pod}");
     }
-    for directory in ["volumes", "staging", "quarantine"] {
-        assert_eq!(names(&root.join("state").join(directory)), [""; 0], "{directory}");
+    assert_eq!(names(&root.join("state/volumes")), [""; 0]);
+    assert_whole(root);
+}
+
+/// The state directory holds nothing half-made, and nothing that could not be read.
+fn assert_whole(root: &Path) {
+    let state = root.join("state");
+    for directory in ["staging", "quarantine", "empty"] {
+        assert_eq!(names(&state.join(directory)), [""; 0], "{directory}");
     }
-    let trees = names(&root.join("state/trees"));
+    for directory in names(&state).into_iter().filter(|name| state.join(name).is_dir()) {
+        let names = names(&state.join(&directory));
+        let temporary: Vec<_> = names.iter().filter(|name| name.starts_with('.')).collect();
+        assert_eq!(temporary, [""; 0], "{directory}");
+    }
+    let trees = names(&state.join("trees"));
     let (described, whole): (Vec<_>, Vec<_>) =
         trees.iter().partition(|name| name.ends_with(".json"));
     let described: Vec<_> = described.iter().map(|name| name.trim_end_matches(".json")).collect();

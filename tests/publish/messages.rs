@@ -1,12 +1,12 @@
 //! What `kubectl describe pod` shows of each failure: the table of docs/troubleshooting.md, row
 //! by row, against what the driver answers.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::*;
-use crate::support::artifacts::Layer;
+use crate::support::artifacts::{Layer, platforms};
 use crate::support::auth::{Auth, User};
-use crate::support::blobs::{Entry, Tar, gzip, header};
+use crate::support::blobs::{Entry, Tar, gzip, gzip_bomb, header};
 use crate::support::{Fault, Gate, On};
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/troubleshooting.md");
@@ -31,8 +31,9 @@ fn documented() -> Vec<Row> {
 
 /// A message with addresses, paths and digests made the document's.
 fn generic(message: &str, hosts: &[String], root: &Path) -> String {
-    let mut text =
-        message.replace(&root.join("state").display().to_string(), "/var/lib/skillmount");
+    let mut text = message
+        .replace(&root.join("state").display().to_string(), "/var/lib/skillmount")
+        .replace(&root.join("pods").display().to_string(), "/var/lib/kubelet/pods");
     for host in hosts {
         text = text.replace(host, "registry.example");
     }
@@ -52,163 +53,303 @@ fn generic(message: &str, hosts: &[String], root: &Path) -> String {
     out
 }
 
-/// A gzip'd tar of one file of 3 GiB, in many members: real, and made in no time.
+/// 3 GiB of zeros in a gzip'd tar of 3 MB, in 48 files of 64 MiB, each of which is allowed.
 fn bomb() -> Vec<u8> {
-    let zeros = gzip(&vec![0; 64 << 20]);
-    let entry = Entry { size: Some(3 << 30), ..Entry::new("SKILL.md", b'0', 0o644) };
-    let mut bytes = gzip(&header(&entry, b"ustar\x0000"));
-    for _ in 0..48 {
+    const FILE: usize = 64 << 20;
+    let zeros = gzip(&vec![0; FILE]);
+    let mut bytes = vec![];
+    for number in 0..48 {
+        let entry =
+            Entry { size: Some(FILE as u64), ..Entry::new(format!("{number}"), b'0', 0o644) };
+        bytes.extend(gzip(&header(&entry, b"ustar\x0000")));
         bytes.extend_from_slice(&zeros);
     }
     bytes.extend(gzip(&[0; 1024]));
     bytes
 }
 
+/// What the driver said, and of which registries and where.
 struct Table {
     rows: Vec<Row>,
     hosts: Vec<String>,
+    root: PathBuf,
 }
 
 impl Table {
+    /// Publishes a volume, which must fail and leave nothing.
     async fn add(&mut self, driver: &Driver, situation: &str, volume: &Volume) {
-        let (code, message) = refused(driver.publish(volume).await);
+        let outcome = driver.publish(volume).await;
+        assert!(outcome.is_err(), "{situation}: it is published");
+        let (code, message) = refused(outcome);
         assert!(!volume.target.exists(), "{situation}");
-        self.push(driver, situation, code, &message);
+        self.push(situation, code, &message);
     }
 
-    fn push(&mut self, driver: &Driver, situation: &str, code: Code, message: &str) {
-        assert!(!message.contains("CANARY"), "{message}");
-        let message = generic(message, &self.hosts, &driver.root);
+    fn push(&mut self, situation: &str, code: Code, message: &str) {
+        assert!(!message.contains(CANARY), "{message}");
+        let message = generic(message, &self.hosts, &self.root);
         self.rows.push((situation.into(), format!("{code:?}"), message));
     }
-}
 
-#[test]
-fn the_document_shows_what_the_driver_says() {
-    run("messages::the_document_shows_what_the_driver_says", async {
-        let users = [User::new("agent", CANARY), User::reader("guest", CANARY, &["else"])];
-        let options = Options { users: users.to_vec(), ..Options::default() };
-        let registry = Registry::start(options.rule("private", Auth::Basic));
-        let tls = Registry::start(Options::tls());
-        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let hosts = vec![registry.host(), tls.host(), gone.to_string()];
-        let mut table = Table { rows: vec![], hosts };
-        let skill = skills::code_review();
-        artifacts::skillimage(&registry, "private/skill", "v1", &skill);
-        artifacts::helm_chart(&registry, "team/chart", "v1");
-        artifacts::skillimage(&tls, "team/skill", "v1", &skill);
-        artifacts::skillimage_bundle(
-            &registry,
-            "team/all",
-            "v1",
-            &[skills::code_review(), skills::docs_writer()],
-        );
-        for tag in ["limited", "down", "altered", "slow"] {
-            artifacts::skillimage(&registry, "team/skill", tag, &skill.clone().version(tag));
-        }
-        let image = |tag: &str, tar: Vec<u8>, gzipped: Vec<u8>| {
-            let layer = Layer::raw(artifacts::LAYER, gzipped, &tar);
-            artifacts::image(&registry, "team/skill", tag, &[layer]);
-        };
-        let tar = Tar::new().file("README.md", "x", 0o644).file("bin/tool", "x", 0o755).build();
-        image("not-a-skill", tar.clone(), gzip(&tar));
-        let tar = skill.tar().symlink("references/passwd", "../../../etc/passwd").build();
-        image("link", tar.clone(), gzip(&tar));
-        image("bomb", vec![], bomb());
-
-        let driver = Driver::start(&namespace::scratch(), Setup::default()).await;
-        let host = registry.host();
-        let volume = |repository: &str, tag: &str| {
-            driver.volume("csi-1", &registry.reference(repository, tag))
-        };
-        let private = volume("private/skill", "v1");
-        let wrong = private.clone().secret(&host, "agent", "CANARY-not-it");
-        table.add(&driver, "The password in the secret is wrong", &wrong).await;
-        table.add(&driver, "The registry is private and the volume has no secret", &private).await;
-        let other = private.clone().secret("other.example", "agent", CANARY);
-        table.add(&driver, "The secret is for another registry", &other).await;
-        let broken = private.clone().raw_secret(".dockerconfigjson", "{\"auths\": CANARY");
-        table.add(&driver, "The secret is not valid JSON", &broken).await;
-        let useless = private.clone().raw_secret("token", CANARY);
-        table.add(&driver, "The secret holds no registry login", &useless).await;
-        table.add(&driver, "The tag does not exist", &volume("team/skill", "v9")).await;
-        let never = volume("team/skill", "v1").attribute("pullPolicy", "Never");
-        table.add(&driver, "`pullPolicy: Never`, and the skill is not on the node", &never).await;
-        let untrusted = driver.volume("csi-1", &tls.reference("team/skill", "v1"));
-        table.add(&driver, "The registry's certificate is not trusted", &untrusted).await;
-        let gone = driver.volume("csi-1", &format!("{gone}/team/skill:v1"));
-        table.add(&driver, "The registry is down", &gone).await;
-        registry.fault(On::manifest("limited"), Fault::status(429));
-        table.add(&driver, "The registry limits requests", &volume("team/skill", "limited")).await;
-        registry.fault(On::manifest("down"), Fault::status(503));
-        table.add(&driver, "The registry fails", &volume("team/skill", "down")).await;
-        let layer = &registry.layers("team/skill", "altered")[0];
-        registry.fault(On::blob(layer).times(1), Fault::WrongBytes);
-        table.add(&driver, "The content was altered", &volume("team/skill", "altered")).await;
-        let typo = volume("team/skill", "v1").attribute("pullpolicy", "Always");
-        table.add(&driver, "An attribute is misspelt", &typo).await;
-        table.add(&driver, "The artifact is a Helm chart", &volume("team/chart", "v1")).await;
-        let none = volume("team/skill", "not-a-skill");
-        table.add(&driver, "The image holds no skill", &none).await;
-        table.add(&driver, "A link leads out of the skill", &volume("team/skill", "link")).await;
-        let start = Instant::now();
-        table
-            .add(&driver, "The layer is a decompression bomb", &volume("team/skill", "bomb"))
-            .await;
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
-        let flat = volume("team/all", "v1").attribute("layout", "flat");
-        table.add(&driver, "`layout: flat`, and the artifact has several skills", &flat).await;
-        let bind = volume("team/all", "v1").attribute("seal", "bind").read_only(false);
-        table.add(&driver, "`seal: bind` without `readOnly: true`", &bind).await;
-
-        // A call that waits for a pull, a second one for the same volume, and one for another
-        // volume that runs out of time.
-        let gate = Gate::held();
-        let layer = &registry.layers("team/skill", "slow")[0];
-        registry.clear_faults();
-        registry.fault(On::blob(layer), Fault::Stall(gate.clone()));
-        let slow = driver.volume("csi-2", &registry.reference("team/skill", "slow"));
-        let call = tokio::spawn({
-            let (client, slow) = (driver.client(), slow.clone());
-            async move { client.publish(&slow).await }
-        });
-        gate.wait_for_waiting(1).await;
-        let late = driver.volume("csi-3", &registry.reference("team/skill", "slow"));
-        let (code, message) =
-            refused(driver.publish_within(&late, Duration::from_millis(100)).await);
-        table.push(&driver, "The pull takes longer than kubelet waits", code, &message);
-        table.add(&driver, "An earlier call is still at work", &slow).await;
-        gate.release();
-        call.await.unwrap().unwrap();
-        driver.unpublish(&slow).await.unwrap();
-        assert_clean(&driver.root);
-
-        let root = driver.root.clone();
-        driver.stop().await;
-        let driver = Driver::start(&root, NoOverlay::setup()).await;
-        let sealed = driver.volume("csi-1", &registry.reference("team/skill", "slow"));
-        let writable = sealed.read_only(false);
-        table
-            .add(&driver, "The kernel has no overlayfs, and `readOnly` is not set", &writable)
-            .await;
-        let many = driver.volume("csi-1", &registry.reference("team/all", "v1"));
-        let situation = "The kernel has no overlayfs, and the volume has several skills";
-        table.add(&driver, situation, &many).await;
-        assert_clean(&driver.root);
-
+    /// The document and the driver agree row by row, and the messages read well.
+    fn compare(&self) {
         let documented = documented();
-        let told: Vec<_> = table
+        let told: Vec<_> = self
             .rows
             .iter()
             .filter(|row| !documented.contains(row))
             .map(|(situation, code, message)| format!("| {situation} | `{code}` | `{message}` |"))
             .collect();
         assert!(told.is_empty(), "docs/troubleshooting.md should say:\n{}", told.join("\n"));
-        assert_eq!(documented, table.rows, "the same rows in the same order");
-        for (situation, _, message) in &table.rows {
+        assert_eq!(documented, self.rows, "the same rows in the same order");
+        let text = fs::read_to_string(DOCUMENT).unwrap();
+        for (situation, code, message) in &self.rows {
+            assert!(text.contains(&format!("\n| `{code}` | ")), "{code} is not explained");
             let mentions = message.matches("registry.example/").count();
             assert!(mentions <= 1, "{situation} repeats the reference: {message}");
             assert!(!message.contains('|') && !message.contains('\n'), "{message}");
+            assert!(message.chars().count() < 500, "{situation} is too long to be read: {message}");
         }
+    }
+}
+
+/// The registry with what the rows need.
+fn shelf() -> Registry {
+    let users = [User::new("agent", CANARY), User::reader("guest", CANARY, &["else"])];
+    let options = Options { users: users.to_vec(), ..Options::default() };
+    let registry = Registry::start(options.rule("private", Auth::Basic));
+    let skill = skills::code_review();
+    artifacts::skillimage(&registry, "private/skill", "v1", &skill);
+    artifacts::helm_chart(&registry, "team/chart", "v1");
+    let both = [skills::code_review(), skills::docs_writer()];
+    artifacts::skillimage_bundle(&registry, "team/all", "v1", &both);
+    artifacts::skillimage_status(&registry, "team/skill", "archived", &skill, "archived");
+    for tag in ["v1", "limited", "down", "silent", "short", "altered", "slow"] {
+        artifacts::skillimage(&registry, "team/skill", tag, &skill.clone().version(tag));
+    }
+    let image = |tag: &str, tar: Vec<u8>, gzipped: Vec<u8>| {
+        let layer = Layer::raw(artifacts::LAYER, gzipped, &tar);
+        artifacts::image(&registry, "team/skill", tag, &[layer]);
+    };
+    let tar = |tag: &str, tar: Tar| {
+        let tar = tar.build();
+        image(tag, tar.clone(), gzip(&tar));
+    };
+    tar("not-a-skill", Tar::new().file("README.md", "x", 0o644).file("bin/tool", "x", 0o755));
+    tar("link", skill.tar().symlink("references/passwd", "../../../etc/passwd"));
+    tar("device", skill.tar().device("dev/null", b'3', 1, 3));
+    tar("escape", skill.tar().file("../../etc/passwd", "x", 0o644));
+    tar("untidy", Tar::new().file("SKILL.md", "---\nname: Code Review\n---\n# Review\n", 0o644));
+    let many = (0..10_001).fold(skill.tar(), |tar, n| tar.file(&format!("data/{n}"), "", 0o644));
+    tar("many", many);
+    image("large", vec![], gzip_bomb("data/model.bin", 200 << 20));
+    image("bomb", vec![], bomb());
+    let other = |text: &str| vec![Layer::gzip(skill.tar().file("other", text, 0o644).build())];
+    let images = [("s390x", other("s390x")), ("ppc64le", other("ppc64le"))];
+    platforms(&registry, "team/skill", "mainframe", &images);
+    registry
+}
+
+/// What each failure says: the rows of the document in their order.
+#[test]
+fn the_document_shows_what_the_driver_says() {
+    run("messages::the_document_shows_what_the_driver_says", async {
+        let registry = shelf();
+        let tls = Registry::start(Options::tls());
+        artifacts::skillimage(&tls, "team/skill", "v1", &skills::code_review());
+        let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let hosts = vec![registry.host(), tls.host(), gone.to_string()];
+        let root = namespace::scratch();
+        let mut table = Table { rows: vec![], hosts, root: root.clone() };
+        let driver = Driver::start(&root, Setup::default()).await;
+        logins(&mut table, &driver, &registry).await;
+        references(&mut table, &driver, &registry).await;
+        attributes(&mut table, &driver, &registry).await;
+        registries(&mut table, &driver, &registry, &tls, &gone.to_string()).await;
+        contents(&mut table, &driver, &registry).await;
+        assert_clean(&root);
+        waits(&mut table, &driver, &registry).await;
+        driver.stop().await;
+        nodes(&mut table, &registry).await;
+        table.compare();
     });
+}
+
+fn volume(driver: &Driver, registry: &Registry, repository: &str, tag: &str) -> Volume {
+    driver.volume("csi-1", &registry.reference(repository, tag))
+}
+
+/// A driver that is set up in another way, with a state of its own.
+async fn another(driver: &Driver, name: &str, setup: Setup) -> Driver {
+    let root = driver.root.join(name);
+    fs::create_dir(&root).unwrap();
+    Driver::start(&root, setup).await
+}
+
+async fn logins(table: &mut Table, driver: &Driver, registry: &Registry) {
+    let host = registry.host();
+    let private = volume(driver, registry, "private/skill", "v1");
+    let wrong = private.clone().secret(&host, "agent", "CANARY-not-it");
+    table.add(driver, "The password in the Secret is wrong", &wrong).await;
+    table.add(driver, "The registry wants a login, and the volume names no Secret", &private).await;
+    let other = private.clone().secret("other.example", "agent", CANARY);
+    table.add(driver, "The Secret is for another registry", &other).await;
+    let guest = private.clone().secret(&host, "guest", CANARY);
+    table.add(driver, "The login may not pull this repository", &guest).await;
+    let broken = private.clone().raw_secret(".dockerconfigjson", "{\"auths\": CANARY");
+    table.add(driver, "The Secret is not valid JSON", &broken).await;
+    let useless = private.clone().raw_secret("token", CANARY);
+    table.add(driver, "The Secret holds no registry login", &useless).await;
+}
+
+async fn references(table: &mut Table, driver: &Driver, registry: &Registry) {
+    let none = volume(driver, registry, "team/skill", "v9");
+    table.add(driver, "The tag does not exist", &none).await;
+    let upper = driver.volume("csi-1", "registry.example/Team/Skill:v1");
+    table.add(driver, "The reference is malformed", &upper).await;
+    let never = volume(driver, registry, "team/skill", "v1").attribute("pullPolicy", "Never");
+    table.add(driver, "`pullPolicy: Never`, and the skill is not on the node", &never).await;
+    let mainframe = volume(driver, registry, "team/skill", "mainframe");
+    let mut node = Setup::default();
+    node.platform.architecture = "amd64".into();
+    let amd64 = another(driver, "amd64", node).await;
+    table.add(&amd64, "The artifact is for other machines only", &mainframe).await;
+    amd64.stop().await;
+}
+
+async fn attributes(table: &mut Table, driver: &Driver, registry: &Registry) {
+    let skill = volume(driver, registry, "team/skill", "v1");
+    let typo = skill.clone().attribute("pullpolicy", "Always");
+    table.add(driver, "An attribute is misspelt", &typo).await;
+    let value = skill.clone().attribute("pullPolicy", "always");
+    table.add(driver, "An attribute has a value that it cannot have", &value).await;
+    let mut missing = skill;
+    missing.attributes.clear();
+    table.add(driver, "There is no `reference`", &missing).await;
+    let all = volume(driver, registry, "team/all", "v1");
+    let flat = all.clone().attribute("layout", "flat");
+    table.add(driver, "`layout: flat`, and the artifact has several skills", &flat).await;
+    let absent = all.clone().attribute("skills", "code-review, release-notes");
+    table.add(driver, "`skills` names one that the artifact does not have", &absent).await;
+    let bind = all.clone().attribute("seal", "bind").read_only(false);
+    table.add(driver, "`seal: bind` without `readOnly: true`", &bind).await;
+    let bind = all.attribute("seal", "bind");
+    table.add(driver, "`seal: bind`, and the volume has several skills", &bind).await;
+}
+
+async fn registries(
+    table: &mut Table,
+    driver: &Driver,
+    registry: &Registry,
+    tls: &Registry,
+    gone: &str,
+) {
+    let skill = |tag: &str| volume(driver, registry, "team/skill", tag);
+    let untrusted = volume(driver, tls, "team/skill", "v1");
+    table.add(driver, "The registry's certificate is not trusted", &untrusted).await;
+    let gone = driver.volume("csi-1", &format!("{gone}/team/skill:v1"));
+    table.add(driver, "Nothing answers at the registry's address", &gone).await;
+    let gate = Gate::held();
+    registry.fault(On::manifest("silent"), Fault::Stall(gate.clone()));
+    let mut setup = Setup::default();
+    setup.registry.read_timeout = Duration::from_millis(100);
+    let impatient = another(driver, "impatient", setup).await;
+    table.add(&impatient, "The registry hangs", &skill("silent")).await;
+    impatient.stop().await;
+    gate.release();
+    registry.fault(On::manifest("limited"), Fault::status(429));
+    table.add(driver, "The registry limits requests", &skill("limited")).await;
+    registry.fault(On::manifest("down"), Fault::status(503));
+    table.add(driver, "The registry fails", &skill("down")).await;
+    let layer = &registry.layers("team/skill", "short")[0];
+    registry.fault(On::blob(layer), Fault::Truncate(100));
+    registry.fault(On::blob(layer), Fault::IgnoreRange);
+    table.add(driver, "The connection breaks again and again", &skill("short")).await;
+    registry.clear_faults();
+    let layer = &registry.layers("team/skill", "altered")[0];
+    registry.fault(On::blob(layer), Fault::WrongBytes);
+    table.add(driver, "The content is not what its digest says", &skill("altered")).await;
+    registry.clear_faults();
+}
+
+async fn contents(table: &mut Table, driver: &Driver, registry: &Registry) {
+    let skill = |tag: &str| volume(driver, registry, "team/skill", tag);
+    let chart = volume(driver, registry, "team/chart", "v1");
+    table.add(driver, "The artifact is a Helm chart", &chart).await;
+    table.add(driver, "The artifact holds no skill", &skill("not-a-skill")).await;
+    table.add(driver, "A link leads out of the skill", &skill("link")).await;
+    table.add(driver, "A path leads out of the artifact", &skill("escape")).await;
+    table.add(driver, "The artifact holds a device", &skill("device")).await;
+    let strict = skill("untidy").attribute("validation", "strict");
+    table.add(driver, "`validation: strict`, and the skill breaks rules", &strict).await;
+    table.add(driver, "The skill is archived", &skill("archived")).await;
+    table.add(driver, "A layer of 3 MB decompresses to 3 GiB", &skill("bomb")).await;
+    table.add(driver, "A file is too large", &skill("large")).await;
+    table.add(driver, "There are too many files", &skill("many")).await;
+}
+
+/// A call that waits for a pull, a second one for the same volume, and one for another volume
+/// that runs out of time.
+async fn waits(table: &mut Table, driver: &Driver, registry: &Registry) {
+    let gate = Gate::held();
+    let layer = &registry.layers("team/skill", "slow")[0];
+    registry.fault(On::blob(layer), Fault::Hold { after: 100, gate: gate.clone() });
+    let reference = registry.reference("team/skill", "slow");
+    let slow = driver.volume("csi-2", &reference);
+    let call = tokio::spawn({
+        let (client, slow) = (driver.client(), slow.clone());
+        async move { client.publish(&slow).await }
+    });
+    gate.wait_for_waiting(1).await;
+    let late = driver.volume("csi-3", &reference);
+    // The driver may not have read yet what the registry has sent.
+    let (code, message) = loop {
+        let told = refused(driver.publish_within(&late, Duration::from_millis(100)).await);
+        if told.1.contains(", 100 B of ") {
+            break told;
+        }
+    };
+    table.push("The pull takes longer than kubelet waits", code, &message);
+    table.add(driver, "An earlier call for the volume is still at work", &slow).await;
+    gate.release();
+    call.await.unwrap().unwrap();
+    let other = Volume { target: slow.target.with_file_name("other"), ..slow.clone() };
+    table.add(driver, "The volume is published at another path", &other).await;
+    let (code, message) = refused(driver.publish(&slow.clone().read_only(false)).await);
+    table.push("The volume is published with other settings", code, &message);
+    driver.unpublish(&slow).await.unwrap();
+    assert_clean(&driver.root);
+}
+
+async fn nodes(table: &mut Table, registry: &Registry) {
+    let root = table.root.clone();
+    let driver = Driver::start(&root, NoOverlay::setup()).await;
+    let writable = volume(&driver, registry, "team/skill", "slow").read_only(false);
+    let situation = "The kernel refuses overlays, and the volume does not say `readOnly: true`";
+    table.add(&driver, situation, &writable).await;
+    let many = volume(&driver, registry, "team/all", "v1");
+    table
+        .add(&driver, "The kernel refuses overlays, and the volume has several skills", &many)
+        .await;
+    assert_clean(&root);
+    driver.stop().await;
+
+    let root = root.join("small");
+    let state = root.join("state");
+    fs::create_dir_all(&state).unwrap();
+    nix::mount::mount(
+        Some("small"),
+        &state,
+        Some("tmpfs"),
+        nix::mount::MsFlags::empty(),
+        Some("size=256k"),
+    )
+    .unwrap();
+    artifacts::skillimage(registry, "team/skill", "big", &skills::large(10, 100_000));
+    let driver = Driver::start(&root, Setup::default()).await;
+    table.root = root;
+    table
+        .add(&driver, "The node's disk is full", &volume(&driver, registry, "team/skill", "big"))
+        .await;
+    driver.stop().await;
 }

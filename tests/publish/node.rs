@@ -60,6 +60,10 @@ impl Node {
         Self { child, client, log, reader }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// SIGKILL.
     pub(crate) async fn kill(mut self) -> String {
         self.child.start_kill().unwrap();

@@ -44,17 +44,22 @@ fn the_same_id_as_something_else_is_refused_and_stays_as_it_is() {
         let at = volume.target.display();
         let elsewhere = driver.volume("csi-2", &reference).target;
         let other = registry.reference("team/code-review", "v2");
-        for (changed, difference) in [
+        let moved = Volume { target: elsewhere.clone(), ..volume.clone() };
+        assert_eq!(
+            refused(driver.publish(&moved).await),
             (
-                Volume { target: elsewhere.clone(), ..volume.clone() },
-                format!("the call asks for {}", elsewhere.display()),
-            ),
+                Code::FailedPrecondition,
+                format!(
+                    "volume csi-1 is already published at {at}, not at {}",
+                    elsewhere.display()
+                )
+            )
+        );
+        let both = format!("{reference} {other}");
+        for (changed, difference) in [
             (volume.clone().read_only(false), "with readOnly: true".into()),
             (volume.clone().attribute("reference", &other), format!("with {reference}")),
-            (
-                volume.clone().attribute("reference", &format!("{reference} {other}")),
-                format!("with {reference}"),
-            ),
+            (volume.clone().attribute("reference", &both), format!("with {reference}")),
         ] {
             assert_eq!(
                 refused(driver.publish(&changed).await),
@@ -66,6 +71,9 @@ fn the_same_id_as_something_else_is_refused_and_stays_as_it_is() {
         }
         assert!(!elsewhere.exists());
         assert_eq!((mounts(&driver.root), registry.lines()), before);
+        assert_eq!(tree::listing(&volume.target), skills::code_review().listing());
+        driver.unpublish(&volume).await.unwrap();
+        assert_clean(&driver.root);
     });
 }
 

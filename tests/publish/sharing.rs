@@ -13,13 +13,22 @@ fn a_hundred_pods_share_one_pull_and_one_tree() {
         let reference = registry.reference("team/code-review", "v1");
         let volumes: Vec<_> =
             (0..100).map(|pod| driver.volume(&format!("csi-{pod}"), &reference)).collect();
-        let outcomes = join_all(volumes.iter().map(|volume| driver.publish(volume))).await;
-        assert_eq!(outcomes.into_iter().filter_map(Result::err).count(), 0);
+        // The download waits until all have been asked for.
         let layer = &registry.layers("team/code-review", "v1")[0];
+        let gate = Gate::held();
+        registry.fault(On::blob(layer), Fault::Stall(gate.clone()));
+        let calls = join_all(volumes.iter().map(|volume| driver.publish(volume)));
+        let release = async {
+            gate.wait_for_waiting(1).await;
+            gate.release();
+        };
+        let (outcomes, ()) = tokio::join!(calls, release);
+        assert_eq!(outcomes.into_iter().filter_map(Result::err).count(), 0);
         assert_eq!(registry.count("GET", &format!("/blobs/{layer}")), 1);
         assert_eq!(registry.count("GET", "/manifests/"), 1);
         assert_eq!(names(&driver.root.join("state/trees")).len(), 2, "a tree, a description");
         assert_eq!(mounts(&driver.root).len(), 100);
+        assert_eq!(names(&driver.root.join("state/volumes")).len(), 100);
         let expected = tree::contents(&volumes[0].target);
         for volume in &volumes {
             assert_eq!(tree::contents(&volume.target), expected, "{}", volume.id);

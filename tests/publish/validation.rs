@@ -205,23 +205,25 @@ fn unpublish_and_stats_need_an_id_and_a_path() {
     use skillmount::csi::v1::{NodeGetVolumeStatsRequest, NodeUnpublishVolumeRequest};
     run("validation::unpublish_and_stats_need_an_id_and_a_path", async {
         let (_registry, driver) = start(Options::default()).await;
-        for (id, path, expected) in [
-            ("", "/x", "volume_id is missing"),
-            ("a", "", "target_path is missing"),
-            ("a", "x", "target_path \"x\" must be absolute, without \".\" or \"..\""),
+        let relative = "target_path \"x\" must be absolute, without \".\" or \"..\"";
+        // Statistics are of what is published, and nothing is at a relative path.
+        let unknown = "volume a is not published on this node";
+        for (id, path, unpublish, stats) in [
+            ("", "/x", "volume_id is missing", (Code::InvalidArgument, "volume_id is missing")),
+            ("a", "", "target_path is missing", (Code::InvalidArgument, "volume_path is missing")),
+            ("a", "x", relative, (Code::NotFound, unknown)),
         ] {
             let request =
                 NodeUnpublishVolumeRequest { volume_id: id.into(), target_path: path.into() };
             let status = driver.client().node().node_unpublish_volume(request).await.unwrap_err();
-            assert_eq!((status.code(), status.message()), (Code::InvalidArgument, expected));
+            assert_eq!((status.code(), status.message()), (Code::InvalidArgument, unpublish));
             let request = NodeGetVolumeStatsRequest {
                 volume_id: id.into(),
                 volume_path: path.into(),
                 ..Default::default()
             };
             let status = driver.client().node().node_get_volume_stats(request).await.unwrap_err();
-            let expected = expected.replace("target_path", "volume_path");
-            assert_eq!((status.code(), status.message()), (Code::InvalidArgument, &*expected));
+            assert_eq!((status.code(), status.message()), stats);
         }
     });
 }
