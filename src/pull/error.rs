@@ -24,8 +24,8 @@ pub enum PullError {
     /// Policy `Never`, and there is nothing here that this caller may have. The same text for
     /// content that is absent and for content that is not granted.
     #[error(
-        "it is not present with pull policy of Never: have it pulled with IfNotPresent and the \
-         same secret first"
+        "it is not on this node for this login, and the pull policy is Never: use IfNotPresent, or \
+         have it pulled here with the same secret first"
     )]
     NotPresent,
     /// The registry did not say what the reference is.
@@ -134,7 +134,9 @@ pub enum PullError {
         source: ConfigError,
     },
     /// The skill's own status says that it is not to be used.
-    #[error("its status is {0} (io.skillimage.status), which --refuse-status refuses")]
+    #[error(
+        "its status is {0} (io.skillimage.status), which --refuse-status refuses: use another version"
+    )]
     Status(Status),
     /// A layer could not be had.
     #[error("downloading layer {}", layer.short())]

@@ -25,7 +25,7 @@ const SHOWN_KEYS: usize = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
     /// Another call for this volume is at work.
-    #[error("another operation for volume {0} is in progress")]
+    #[error("another operation for volume {0} is in progress; kubelet tries again")]
     Busy(String),
     /// The volume is published, but at another path. A volume of ours has one.
     #[error("volume {volume_id} is already published at {}, not at {}", target.display(), asked.display())]
@@ -38,7 +38,10 @@ pub enum PublishError {
         asked: PathBuf,
     },
     /// The volume is published, but as something else.
-    #[error("volume {volume_id} is already published at {}: {difference}", target.display())]
+    #[error(
+        "volume {volume_id} is already published at {} {difference}: delete the pod and make it anew",
+        target.display()
+    )]
     Incompatible {
         /// The volume.
         volume_id: String,
@@ -48,7 +51,7 @@ pub enum PublishError {
         difference: String,
     },
     /// The Secret that `nodePublishSecretRef` names cannot be read.
-    #[error("reading the Secret that nodePublishSecretRef names")]
+    #[error("cannot read the secret that nodePublishSecretRef names")]
     Secret(#[from] SecretError),
     /// The pull goes on; the caller's time is up.
     #[error("still pulling {reference}: {progress}; the pull goes on and the next try finds it")]
@@ -210,9 +213,9 @@ impl Volumes {
         let asked: Vec<_> = request.attributes.references.iter().map(ToString::to_string).collect();
         let recorded: Vec<_> = record.references.iter().map(|r| r.reference.to_string()).collect();
         let difference = if record.read_only != request.read_only {
-            format!("with readOnly: {}", record.read_only)
+            format!("with readOnly: {}, not {}", record.read_only, request.read_only)
         } else if recorded != asked {
-            format!("with {}", recorded.join(", "))
+            format!("with {}, not {}", recorded.join(", "), asked.join(", "))
         } else {
             return Ok(Some(Published {
                 already: true,

@@ -11,7 +11,7 @@ use crate::store::FileError;
 #[derive(Debug, thiserror::Error)]
 pub enum UnpublishError {
     /// Another call for this volume is at work.
-    #[error("another operation for volume {0} is in progress")]
+    #[error("another operation for volume {0} is in progress; kubelet tries again")]
     Busy(String),
     /// The target could not be cleared.
     #[error("cannot unpublish volume {volume_id}")]

@@ -57,15 +57,23 @@ fn the_same_id_as_something_else_is_refused_and_stays_as_it_is() {
         );
         let both = format!("{reference} {other}");
         for (changed, difference) in [
-            (volume.clone().read_only(false), "with readOnly: true".into()),
-            (volume.clone().attribute("reference", &other), format!("with {reference}")),
-            (volume.clone().attribute("reference", &both), format!("with {reference}")),
+            (volume.clone().read_only(false), "with readOnly: true, not false".into()),
+            (
+                volume.clone().attribute("reference", &other),
+                format!("with {reference}, not {other}"),
+            ),
+            (
+                volume.clone().attribute("reference", &both),
+                format!("with {reference}, not {reference}, {other}"),
+            ),
         ] {
             assert_eq!(
                 refused(driver.publish(&changed).await),
                 (
                     Code::AlreadyExists,
-                    format!("volume csi-1 is already published at {at}: {difference}")
+                    format!(
+                        "volume csi-1 is already published at {at} {difference}: delete the pod and make it anew"
+                    )
                 )
             );
         }

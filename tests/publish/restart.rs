@@ -23,7 +23,7 @@ fn published_volumes_outlive_the_driver() {
         node.client.publish(&volume).await.unwrap();
         let (status, log) = node.terminate().await;
         assert_eq!(status.code(), Some(0), "{log}");
-        assert!(log.contains("published=1 unmounted=0 half_made=0"), "{log}");
+        assert!(log.contains("published=1 unmounted=0 unclear=0 half_made=0"), "{log}");
         assert!(log.contains("stopped; published volumes stay mounted"), "{log}");
         assert_eq!(tree::listing(&volume.target), skill.listing());
         let node = Node::start(&root, &[]).await;
@@ -43,7 +43,7 @@ fn published_volumes_outlive_the_driver() {
         assert_eq!(tree::listing(&volume.target), skill.listing());
         node.client.unpublish(&volume).await.unwrap();
         let (_, log) = node.terminate().await;
-        assert!(log.contains("published=0 unmounted=1 half_made=0"), "{log}");
+        assert!(log.contains("published=0 unmounted=1 unclear=0 half_made=0"), "{log}");
         assert_clean(&root);
     });
 }

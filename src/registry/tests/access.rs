@@ -88,8 +88,8 @@ async fn candidates_are_tried_in_order() {
     assert_eq!(
         pull(&registry, &host, &[]).await.unwrap_err(),
         "the registry asks for a login and no credential matched (401 \
-         Unauthorized: authentication required); name a secret with an entry for \"R\" in \
-         nodePublishSecretRef"
+         Unauthorized: authentication required); the secret that nodePublishSecretRef names \
+         needs an entry for \"R\""
     );
 }
 

@@ -174,12 +174,12 @@ async fn refused_blobs_are_typed() {
         (
             404,
             "BLOB_UNKNOWN",
-            "not found (404 Not Found: m); if it is private, name a secret with an entry for \"R\" in nodePublishSecretRef",
+            "not found (404 Not Found: m); if it is private, the secret that nodePublishSecretRef names needs an entry for \"R\"",
         ),
         (
             403,
             "DENIED",
-            "the registry asks for a login and no credential matched (403 Forbidden: m); name a secret with an entry for \"R\" in nodePublishSecretRef",
+            "the registry asks for a login and no credential matched (403 Forbidden: m); the secret that nodePublishSecretRef names needs an entry for \"R\"",
         ),
         (
             429,

@@ -64,12 +64,12 @@ async fn refusals_without_a_credential_say_what_to_do() {
         (
             403,
             "the registry asks for a login and no credential matched (403 Forbidden: \
-             no way); name a secret with an entry for \"R\" in nodePublishSecretRef",
+             no way); the secret that nodePublishSecretRef names needs an entry for \"R\"",
         ),
         (
             404,
-            "not found (404 Not Found: no way); if it is private, name a secret \
-             with an entry for \"R\" in nodePublishSecretRef",
+            "not found (404 Not Found: no way); if it is private, the secret \
+             that nodePublishSecretRef names needs an entry for \"R\"",
         ),
         (418, "R answers 418 I'm a teapot: no way"),
     ] {
