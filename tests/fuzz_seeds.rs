@@ -216,7 +216,7 @@ fn tars() {
 
 #[test]
 fn artifacts_of_layers() {
-    use Packing::{Gzip, Raw, Wrong, Zstd};
+    use Packing::{Gzip, Lying, Raw, Wrong, Zstd};
     let mut seeds = layers(&[Raw, Gzip, Zstd], 0..8);
     let tar = skills::code_review().tar_below_name().build();
     let text = MATTER[0].as_bytes().to_vec();
@@ -224,7 +224,9 @@ fn artifacts_of_layers() {
         for blob in [tar.clone(), gzip(&tar), zstd(&tar), text.clone()] {
             seeds.push(frame(&[(blob, action, Raw)]));
         }
-        seeds.push(frame(&[(tar.clone(), action, Wrong)]));
+        for packing in [Wrong, Lying] {
+            seeds.push(frame(&[(tar.clone(), action, packing)]));
+        }
     }
     seed("unpack", fuzz::unpack, &seeds);
 }
