@@ -1,7 +1,7 @@
 //! The fuzz targets' seeds, made by the builders of the fixtures, through the targets' own code.
 //!
 //! With `SKILLMOUNT_FUZZ_CORPUS=fuzz/corpus` each seed is also written there, to start a
-//! fuzzer from (docs/fuzzing.md).
+//! fuzzer from (docs/testing.md).
 // Helpers outside `#[test]` functions assert too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
