@@ -81,7 +81,7 @@ async fn refusals_say_why() {
             false,
             format!(
                 "{begin} {reference}: resolving the reference: the certificate of {host} is not trusted; if a \
-                 private authority signed it, give the driver that authority's CA file: "
+                 private authority signed it, give the driver that authority's certificate with --ca-file: "
             ),
         ),
         (
