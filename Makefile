@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt conformance
+.PHONY: help demo test lint fmt conformance producers fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -29,5 +29,18 @@ lint: ## Check format, lints, documentation and dependencies
 fmt: ## Format the code
 	$(CARGO) fmt
 
-conformance: ## Run the CSI sanity tests against the driver
+conformance: ## Run csi-sanity and the tools that push skills against the driver
 	sh tests/conformance/run.sh
+
+producers: ## Only compare what the tools push with what is pulled
+	$(CARGO) build
+	bash tests/conformance/producers.sh --install
+
+TARGET ?= unpack
+SECONDS ?= 60
+
+# Needs a nightly compiler and cargo-fuzz. First the seeds, which run on any compiler.
+fuzz: ## Fuzz a parser: TARGET=tar SECONDS=600; docs/testing.md lists the targets
+	SKILLMOUNT_FUZZ_CORPUS=fuzz/corpus $(CARGO) test --quiet --test fuzz_seeds
+	$(CARGO) +nightly fuzz run $(TARGET) -- -max_total_time=$(SECONDS) -timeout=10 \
+		-rss_limit_mb=2048 -print_final_stats=1

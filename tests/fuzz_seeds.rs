@@ -1,7 +1,7 @@
 //! The fuzz targets' seeds, made by the builders of the fixtures, through the targets' own code.
 //!
 //! With `SKILLMOUNT_FUZZ_CORPUS=fuzz/corpus` each seed is also written there, to start a
-//! fuzzer from (docs/fuzzing.md).
+//! fuzzer from (docs/testing.md).
 // Helpers outside `#[test]` functions assert too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -127,6 +127,7 @@ fn collections() {
         "  - name: a\n    image: reg.io/acme/a:1.0.0\n  - name: b\n    image: reg.io/acme/b@sha256:0000000000000000000000000000000000000000000000000000000000000000\n",
         "  - {name: a, image: 'localhost:5000/a'}\n  - name: c\n    source: https://git.example.org/c\n",
         "  - name: a\n    image: reg.io/a\n  - name: A\n    image: reg.io/b\n",
+        "  - name: a\n    image: ACME/a:1\n",
         "  - name: ../a\n    image: reg.io/a\n",
         "  []\n",
         "  - &x {name: a, image: b/c}\n  - *x\n",
@@ -216,7 +217,7 @@ fn tars() {
 
 #[test]
 fn artifacts_of_layers() {
-    use Packing::{Gzip, Raw, Wrong, Zstd};
+    use Packing::{Gzip, Lying, Raw, Wrong, Zstd};
     let mut seeds = layers(&[Raw, Gzip, Zstd], 0..8);
     let tar = skills::code_review().tar_below_name().build();
     let text = MATTER[0].as_bytes().to_vec();
@@ -224,7 +225,9 @@ fn artifacts_of_layers() {
         for blob in [tar.clone(), gzip(&tar), zstd(&tar), text.clone()] {
             seeds.push(frame(&[(blob, action, Raw)]));
         }
-        seeds.push(frame(&[(tar.clone(), action, Wrong)]));
+        for packing in [Wrong, Lying] {
+            seeds.push(frame(&[(tar.clone(), action, packing)]));
+        }
     }
     seed("unpack", fuzz::unpack, &seeds);
 }
@@ -242,6 +245,7 @@ fn references() {
         "reg.io/a@sha256:0",
         "REG.io/a",
         "reg.io/A",
+        "ACME/skill",
         "reg.io/a//b",
         "oci://reg.io/a",
         "reg.io/a:b/c",

@@ -29,6 +29,7 @@ use super::texts::{chain, is_name};
 
 const BLOCK: usize = 512;
 const MOST: usize = 4;
+const IMAGE_LAYER: u8 = 1;
 
 /// How the bytes of a layer become its blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub enum Packing {
     Zstd,
     /// As they are, and the descriptor is of other bytes.
     Wrong,
+    /// With gzip, and an image's config speaks of other bytes.
+    Lying,
 }
 
 /// An input of layers: bytes, which action (0 to 7), packing.
@@ -81,6 +84,7 @@ fn split(data: &[u8]) -> Option<(Vec<Input<'_>>, bool)> {
             1 => Packing::Gzip,
             2 => Packing::Zstd,
             3 => Packing::Wrong,
+            4 => Packing::Lying,
             _ => Packing::Raw,
         };
         inputs.push(Input { bytes, action: control[0] & 7, packing });
@@ -144,7 +148,8 @@ pub fn unpack(data: &[u8]) {
     let layers: Vec<_> = inputs
         .iter()
         .map(|input| {
-            wrong |= input.packing == Packing::Wrong;
+            wrong |= input.packing == Packing::Wrong
+                || input.packing == Packing::Lying && input.action == IMAGE_LAYER;
             pack(input, mends)
         })
         .collect();
@@ -171,9 +176,14 @@ fn pack(input: &Input<'_>, mends: bool) -> (Layer, Vec<u8>) {
         mend(&mut bytes);
     }
     let content = Digest::sha256(&bytes);
+    let diff_id = match (input.action, input.packing) {
+        (IMAGE_LAYER, Packing::Gzip | Packing::Zstd) => Some(content.clone()),
+        (IMAGE_LAYER, Packing::Lying) => Some(Digest::sha256(b"something else")),
+        _ => None,
+    };
     let bytes = match input.packing {
         Packing::Raw | Packing::Wrong => bytes,
-        Packing::Gzip => {
+        Packing::Gzip | Packing::Lying => {
             let mut encoder =
                 flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(&bytes).and_then(|()| encoder.finish()).expect("gzip into memory")
@@ -183,7 +193,7 @@ fn pack(input: &Input<'_>, mends: bool) -> (Layer, Vec<u8>) {
     let title = |text: &str| TreePath::parse(text.as_bytes()).expect("the target's own path");
     let action = match input.action {
         0 => Action::Tar { under: TreePath::root() },
-        1 => Action::ImageLayer,
+        IMAGE_LAYER => Action::ImageLayer,
         2 => Action::Tar { under: title("skills/a") },
         3 => Action::Directory { title: title("code-review"), content: Some(content) },
         4 => Action::Directory { title: TreePath::root(), content: None },
@@ -192,6 +202,7 @@ fn pack(input: &Input<'_>, mends: bool) -> (Layer, Vec<u8>) {
         _ => Action::Unknown,
     };
     let (mut layer, bytes) = blob(action, bytes);
+    layer.diff_id = diff_id;
     if input.packing == Packing::Wrong {
         layer.descriptor.digest = Digest::sha256(b"something else");
     }

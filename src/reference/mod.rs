@@ -203,10 +203,10 @@ impl FromStr for Reference {
 fn repository(reference: &str, name: &str) -> Result<Repository, ReferenceError> {
     let (host, path) = match name.split_once('/') {
         // As everywhere: the first component is a host if it could not be a path on Docker Hub.
+        // Elsewhere capitals tell that too; but hosts are shown in lower case, and `ACME/skill`
+        // would be read back as Docker Hub's `acme/skill`.
         Some((host, path))
-            if host.contains(['.', ':'])
-                || host == "localhost"
-                || host.bytes().any(|b| b.is_ascii_uppercase()) =>
+            if host.contains(['.', ':']) || host.eq_ignore_ascii_case("localhost") =>
         {
             (host.to_ascii_lowercase(), path.to_owned())
         }

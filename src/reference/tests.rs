@@ -11,6 +11,7 @@ fn references_are_normalised() {
         ("index.docker.io/nginx:1", "docker.io/library/nginx:1"),
         ("ghcr.io/acme/skill:v1", "ghcr.io/acme/skill:v1"),
         ("GHCR.io/acme/skill:V1", "ghcr.io/acme/skill:V1"),
+        ("LOCALHOST/x", "localhost/x:latest"),
         ("localhost/x", "localhost/x:latest"),
         ("localhost:5000/x", "localhost:5000/x:latest"),
         ("127.0.0.1:5000/a/b-c__d.e:t", "127.0.0.1:5000/a/b-c__d.e:t"),
@@ -29,6 +30,8 @@ fn bad_references_say_why() {
         ("", "the reference is empty"),
         ("https://ghcr.io/a", "starts with a scheme; write it without \"https://\""),
         ("ghcr.io/Acme/skill", "has upper-case letters, which no registry allows"),
+        // Found by fuzzing: printed in lower case, it was another reference.
+        ("ACME/skill", "path \"ACME/skill\" has upper-case letters"),
         ("ghcr.io/a//b", "has an empty component"),
         ("ghcr.io/../b", "does not start and end with a letter or digit"),
         ("ghcr.io/a..b", "single . _ __ or dashes"),

@@ -61,7 +61,7 @@ async fn refusals_say_why() {
             Some(&wrong),
             true,
             format!(
-                "{begin} {reference}: resolving the reference: {reference}: the registry accepted no matching credential: \
+                "{begin} {reference}: resolving the reference: the registry accepted no matching credential: \
                  file {}, entry {host:?}: 401",
                 wrong.display()
             ),
@@ -71,7 +71,7 @@ async fn refusals_say_why() {
             None,
             true,
             format!(
-                "{begin} {reference}: resolving the reference: {reference}: the registry asks for a login and no credential \
+                "{begin} {reference}: resolving the reference: the registry asks for a login and no credential \
                  matched (401"
             ),
         ),
@@ -80,15 +80,15 @@ async fn refusals_say_why() {
             Some(&good),
             false,
             format!(
-                "{begin} {reference}: resolving the reference: {reference}: the certificate of {host} is not trusted; if a \
-                 private authority signed it, give the driver that authority's CA file: "
+                "{begin} {reference}: resolving the reference: the certificate of {host} is not trusted; if a \
+                 private authority signed it, give the driver that authority's certificate with --ca-file: "
             ),
         ),
         (
             &missing,
             Some(&good),
             true,
-            format!("{begin} {missing}: resolving the reference: {missing}: not found: "),
+            format!("{begin} {missing}: resolving the reference: not found: "),
         ),
     ] {
         let output = debian.path("refused");

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The conformance tier: csi-sanity, Debian's docker-registry and skopeo against the real binary.
-# Tools and reports go to .tools/, which git ignores. Arguments go to `cargo test`.
+# The conformance tier: csi-sanity, Debian's docker-registry and skopeo against the real binary, and
+# what real producers make (producers.sh). Tools and reports go to .tools/, which git ignores.
+# Arguments go to `cargo test`; with any, the producers are left out.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -37,5 +38,9 @@ fi
 rm -rf "$reports"
 outcome=0
 SKILLMOUNT_CONFORMANCE=1 cargo test --test conformance "$@" || outcome=$?
+if [ $# -eq 0 ]; then
+    mkdir -p "$reports"
+    bash tests/conformance/producers.sh --install >"$reports/producers.summary" || outcome=$?
+fi
 cat "$reports"/*.summary 2>/dev/null || true
 exit "$outcome"

@@ -192,7 +192,7 @@ fn oras_directories() {
 #[test]
 fn broken_archives() {
     let whole = Tar::new().file("a", "content").end();
-    for length in [1, 511, 513, 700] {
+    for length in [1, 511, 513, 518] {
         let cut = vec![(tar_layer(), whole[..length].to_vec())];
         assert_refused!("O17 cut", cut, Problem::Truncated { .. });
     }

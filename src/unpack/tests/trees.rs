@@ -26,6 +26,10 @@ fn single_layers() {
     let members = [gzip(&bytes[..700]), gzip(&bytes[700..])].concat();
     expect("O02 two members", &tar(members), &hello, &[]);
     expect("O17 no end marker", &tar(skill().0), &hello, &[]);
+    for length in [517, 518, 1023] {
+        let bytes = skill().0[..length].to_vec();
+        expect("O17 the last padding cut off (umoci)", &tar(bytes), &hello, &[]);
+    }
     let one_block = [skill().0, vec![0; 512]].concat();
     expect("O17 half an end marker", &tar(one_block), &hello, &[]);
     let padded = [skill().end(), vec![0; 20 << 20]].concat();
