@@ -79,7 +79,10 @@ pub enum FindError {
         found: String,
     },
     /// Several deep in the tree: nothing says that they belong together.
-    #[error("several skills deep in the artifact ({found}); choose one with subPath")]
+    #[error(
+        "several skills deep in the artifact ({found}); a collection has its skills side by side, \
+         at the root or in skills/"
+    )]
     Several {
         /// Their SKILL.md files, escaped.
         found: String,

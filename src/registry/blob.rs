@@ -170,6 +170,14 @@ impl Download {
                     self.ranges = false;
                     continue;
                 }
+                // The same in the specification's envelope, whose status is lost: see `meaning`.
+                Err(error @ OciDistributionError::RegistryError { .. }) if ranged => {
+                    match self.meaning(&error) {
+                        RegistryError::Protocol { .. } => self.ranges = false,
+                        error => return Err(error),
+                    }
+                    continue;
+                }
                 Err(error) => return Err(self.meaning(&error)),
             };
             let start = self.received - skip;

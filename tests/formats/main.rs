@@ -1,6 +1,6 @@
 //! Every fixture of the survey of formats, by its id: V valid, O odd, M malicious. Each goes
 //! through a registry, the puller and a store, and once more through `inspect`; what a volume
-//! would show, and what a refusal says, are compared to the letter.
+//! would show, and what a refusal says, are compared to the letter with the files in `expected/`.
 
 // Helpers outside `#[test]` functions assert too.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -24,25 +24,31 @@ use std::collections::BTreeSet;
 use harness::{Row, run};
 
 /// Runs the rows of one group, and counts the fixtures that they and `others` are about.
-async fn group(letter: char, fixtures: usize, rows: Vec<Row>, others: &[&str]) {
+async fn group(
+    letter: char,
+    fixtures: usize,
+    rows: Vec<Row>,
+    others: &[&str],
+    expected: &'static str,
+) {
     let keys = rows.iter().map(|row| row.key).chain(others.iter().copied());
     let ids: BTreeSet<String> = keys.map(|key| key.split(' ').next().unwrap().to_owned()).collect();
-    let expected: BTreeSet<String> = (1..=fixtures).map(|n| format!("{letter}{n:02}")).collect();
+    let all: BTreeSet<String> = (1..=fixtures).map(|n| format!("{letter}{n:02}")).collect();
     let variants = rows.len();
-    let wrong = run(rows).await;
+    let wrong = run(rows, expected).await;
     assert!(wrong.is_empty(), "{} rows differ:\n{}", wrong.len(), wrong.join("\n"));
-    assert_eq!(ids, expected);
+    assert_eq!(ids, all);
     println!("{letter}: {} fixtures in {variants} rows and {} tests", ids.len(), others.len());
 }
 
 #[tokio::test]
 async fn valid_artifacts() {
-    group('V', 30, valid::rows(), &["V02", "V28", "V29"]).await;
+    group('V', 30, valid::rows(), &["V02", "V28", "V29"], include_str!("expected/valid.txt")).await;
 }
 
 #[tokio::test]
 async fn odd_artifacts() {
-    group('O', 21, odd::rows(), &[]).await;
+    group('O', 21, odd::rows(), &[], include_str!("expected/odd.txt")).await;
 }
 
 #[tokio::test]
@@ -50,5 +56,5 @@ async fn malicious_artifacts() {
     let mut rows = unsafe_trees::rows();
     rows.extend(bytes::rows());
     rows.extend(hosts::rows());
-    group('M', 27, rows, &["M10"]).await;
+    group('M', 27, rows, &["M10"], include_str!("expected/malicious.txt")).await;
 }
