@@ -22,6 +22,7 @@ mod several;
 mod sharing;
 #[path = "../support/mod.rs"]
 mod support;
+mod twelve;
 mod unpublish;
 mod validation;
 
