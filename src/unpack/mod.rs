@@ -151,7 +151,7 @@ impl<S: Sink> Unpacker<S> {
                     let media_type = &layer.descriptor.media_type;
                     self.state.warnings.push(format!(
                         "layer {digest} has no title, and its type {media_type:?} says nothing \
-                         about skills; it is a tar archive and was unpacked as one \
+                         about skills: unpacked as the tar archive that it is \
                          [skillmount: media types]"
                     ));
                     return self.untar(head, blob, &Place::Below(&root), None, false);

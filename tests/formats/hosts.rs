@@ -3,9 +3,9 @@
 use serde_json::json;
 use skillmount::reference::Digest;
 
-use crate::fixtures::{changed, good, image, pointers, small};
+use crate::fixtures::{changed, document, good, image, pointers, small};
 use crate::harness::{Lab, Outcome, Row, reader, row};
-use crate::support::artifacts;
+use crate::support::artifacts::{self, LAYER, Layer};
 use crate::support::{Auth, Bearer, Fault, On, Options, Realm};
 
 /// Nobody asked the second host for anything.
@@ -38,6 +38,14 @@ fn subject(lab: &Lab) -> Digest {
 /// The fixture of a referrer, or of something else, under the tag `1`.
 fn other(lab: &Lab, push: impl Fn(&Lab, &Digest) -> Digest) -> String {
     push(lab, &subject(lab));
+    lab.at("acme/x")
+}
+
+/// A manifest of a config and a layer of these types.
+fn of_type(lab: &Lab, config: &'static str, layer: &'static str) -> String {
+    let config = artifacts::blob(&lab.registry, config, "{}");
+    let layer = artifacts::blob(&lab.registry, layer, "x");
+    lab.registry.push_manifest("acme/x", "1", &artifacts::manifest(config, vec![layer]));
     lab.at("acme/x")
 }
 
@@ -99,6 +107,36 @@ pub fn rows() -> Vec<Row> {
             other(lab, |lab, _| artifacts::helm_chart(&lab.registry, "acme/x", "1"))
         }),
         row("M22 wasm", |lab| other(lab, |lab, _| artifacts::wasm(&lab.registry, "acme/x", "1"))),
+        row("M22 CycloneDX", |lab| {
+            of_type(lab, "application/vnd.oci.empty.v1+json", "application/vnd.cyclonedx+json")
+        }),
+        row("M22 Docker plugin", |lab| {
+            of_type(lab, "application/vnd.docker.plugin.v1+json", LAYER)
+        }),
+        row("M22 model", |lab| {
+            of_type(
+                lab,
+                "application/vnd.docker.ai.model.config.v0.1+json",
+                "application/vnd.docker.ai.gguf.v3",
+            )
+        }),
+        row("M22 Ollama", |lab| {
+            of_type(
+                lab,
+                "application/vnd.docker.container.image.v1+json",
+                "application/vnd.ollama.image.model",
+            )
+        }),
+        row("M22 weights", |lab| {
+            document(lab, |lab| {
+                let weights =
+                    Layer::raw("application/vnd.cncf.model.weight.v1.raw", b"GGUF".to_vec(), b"");
+                let weights = weights.annotations(json!({"org.cncf.model.filepath": "model.gguf"}));
+                let kind = "application/vnd.cncf.model.config.v1+json";
+                let config = artifacts::blob(&lab.registry, kind, "{}");
+                artifacts::manifest(config, vec![weights.push(&lab.registry)])
+            })
+        }),
         row("M22 nothing", |lab| {
             other(lab, |lab, _| artifacts::no_layers(&lab.registry, "acme/x", "1"))
         }),

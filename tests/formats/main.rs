@@ -58,3 +58,25 @@ async fn malicious_artifacts() {
     rows.extend(hosts::rows());
     group('M', 27, rows, &["M10"], include_str!("expected/malicious.txt")).await;
 }
+
+/// Every finding that any fixture has ends with the rule behind it.
+#[test]
+fn findings_name_their_rules() {
+    let all = [
+        include_str!("expected/valid.txt"),
+        include_str!("expected/odd.txt"),
+        include_str!("expected/malicious.txt"),
+    ];
+    let lines = all.iter().flat_map(|text| text.lines());
+    let findings = lines.flat_map(|line| match line.split_once("strict validation found: ") {
+        Some((_, findings)) => findings.split("; ").collect(),
+        None => line.strip_prefix("warning: ").into_iter().collect::<Vec<_>>(),
+    });
+    let findings: Vec<&str> = findings.collect();
+    assert!(findings.len() > 30, "{}", findings.len());
+    for finding in findings {
+        let rule = finding.rsplit_once(" [").and_then(|(_, rule)| rule.strip_suffix(']'));
+        let rule = rule.and_then(|rule| rule.split_once(": "));
+        assert!(rule.is_some(), "{finding}");
+    }
+}
