@@ -208,7 +208,7 @@ fn blob(action: Action, bytes: Vec<u8>) -> (Layer, Vec<u8>) {
         platform: None,
         data: None,
     };
-    (Layer { descriptor, action }, bytes)
+    (Layer { descriptor, action, diff_id: None }, bytes)
 }
 
 fn run<S: Sink>(sink: S, layers: &[(Layer, Vec<u8>)]) -> Result<Unpacked<S>, UnpackError> {
