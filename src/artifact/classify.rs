@@ -221,14 +221,7 @@ fn artifact(
     for layer in layers {
         let (action, layer_format) = match row(layer, titled_skill)? {
             Some(row) => row,
-            None if layers.len() == 1 => {
-                warnings.push(format!(
-                    "the layer has no title and its type {:?} says nothing; told by its bytes \
-                     [skillmount: media types]",
-                    shown(&layer.media_type)
-                ));
-                (Action::Unknown, format::UNKNOWN)
-            }
+            None if layers.len() == 1 => (Action::Unknown, format::UNKNOWN),
             None => return Err(unknown(manifest)),
         };
         if layer_format == format::AGENTSKILLS {

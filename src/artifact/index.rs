@@ -3,7 +3,7 @@
 use super::descriptor::{Descriptor, Platform};
 use super::document::{Index, Manifest};
 use super::media_types::{self as types, Other};
-use super::name;
+use super::name::{self, NameError};
 
 /// The name of a collection, and the mark of one (Agent Skills OCI draft).
 const COLLECTION_NAME: &str = "io.agentskills.collection.name";
@@ -64,6 +64,9 @@ pub enum IndexError {
         /// The inner index.
         digest: String,
     },
+    /// Two members of a collection have the same name.
+    #[error("the collection's names are not unique")]
+    Names(#[source] NameError),
     /// The manifests differ, and none is for the node.
     #[error("no manifest for {node} in the index (it has: {found})")]
     NoPlatform {
@@ -84,7 +87,13 @@ pub fn choose(index: &Index, platform: &Platform) -> Result<Choice, IndexError> 
     }
     if is_collection(index, &left) {
         left.iter().try_for_each(|child| refuse_index(child))?;
-        return Ok(Choice::Collection(left.into_iter().map(member).collect()));
+        let members: Vec<Member> = left.into_iter().map(member).collect();
+        let names = members.iter().filter_map(|member| {
+            let digest = member.descriptor.digest.short();
+            Some((member.name.as_deref()?, member.reference.clone().unwrap_or(digest)))
+        });
+        name::refuse_collisions(names).map_err(IndexError::Names)?;
+        return Ok(Choice::Collection(members));
     }
     let best = left.iter().filter_map(|child| Some((rank(child, platform)?, *child)));
     // min_by_key returns the first of equals, as container runtimes do.

@@ -29,6 +29,9 @@ pub struct Hints {
     pub names: Vec<(&'static str, String)>,
     /// The repository's last segment. The weakest: repositories may have a prefix.
     pub fallback: String,
+    /// There is no repository, and the fallback is a path's: an author's `build/out` says nothing
+    /// against a skill's own name.
+    pub local: bool,
 }
 
 /// Why there is no name, or two are the same.
@@ -83,7 +86,7 @@ pub fn hints(manifest: &Manifest, config: Option<&[u8]>, repository_last_segment
             (!name.is_empty()).then_some((place, name))
         })
         .collect();
-    Hints { given: None, names, fallback: repository_last_segment.to_owned() }
+    Hints { given: None, names, fallback: repository_last_segment.to_owned(), local: false }
 }
 
 /// What is wrong with a name by agentskills.io; none if nothing is.

@@ -79,7 +79,10 @@ pub enum FindError {
         found: String,
     },
     /// Several deep in the tree: nothing says that they belong together.
-    #[error("several skills deep in the artifact ({found}); choose one with attribute \"subPath\"")]
+    #[error(
+        "several skills deep in the artifact ({found}): choose one with attribute \"subPath\"; a \
+         collection has its skills side by side, at the root or in skills/"
+    )]
     Several {
         /// Their SKILL.md files, escaped.
         found: String,
@@ -239,14 +242,19 @@ impl Finder<'_> {
     ) -> Result<String, FindError> {
         let skill_md = matter.name.as_deref().map(|name| ("SKILL.md", name));
         let folder = root.name().map(|name| ("its folder", name));
-        let fallback = ("the repository", self.hints.fallback.as_str());
+        let place = if self.hints.local { "its path" } else { "the repository" };
+        let fallback = (place, self.hints.fallback.as_str());
         let hints = self.hints.names.iter().map(|(place, name)| (*place, name.as_str()));
         let mut sources: Vec<(&str, &str)> = Vec::new();
         match shape {
             // Agents know the skills of a collection by their folders.
             Shape::Collection => sources.extend(folder.into_iter().chain(skill_md)),
             _ if self.whole => {
-                sources.extend(skill_md.into_iter().chain(hints).chain(folder).chain([fallback]));
+                sources.extend(skill_md.into_iter().chain(hints).chain(folder));
+                let is_usable = |name: &str| name::directory_problem(name, false).is_none();
+                if !self.hints.local || !sources.iter().any(|(_, name)| is_usable(name)) {
+                    sources.push(fallback);
+                }
             }
             _ => sources.extend(skill_md.into_iter().chain(folder)),
         }

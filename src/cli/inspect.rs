@@ -132,8 +132,16 @@ fn shape(part: &InspectedPart) -> &'static str {
 }
 
 /// A description may hold anything: it stays on its line and away from the terminal's controls.
+/// Quotes and backslashes are as harmless as they are common.
 fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ").escape_debug().to_string()
+    let mut line = String::new();
+    for char in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
+        match char {
+            '"' | '\'' | '\\' => line.push(char),
+            _ => line.extend(char.escape_debug()),
+        }
+    }
+    line
 }
 
 /// The documented output for programs; fields are added, never renamed.

@@ -92,8 +92,7 @@ impl Piece {
 
 #[derive(Deserialize)]
 struct Index {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
+    manifests: Option<Vec<Descriptor>>,
 }
 
 #[derive(Deserialize)]
@@ -139,6 +138,7 @@ impl Layout {
         })?;
         let Index { manifests } = serde_json::from_slice(&body)
             .map_err(|source| LayoutError::Index { path: path(), source })?;
+        let manifests = manifests.unwrap_or_default();
         let chosen: Vec<&Descriptor> = match tag {
             Some(tag) => manifests.iter().filter(|child| is_named(child, tag)).collect(),
             None if manifests.len() == 1 => manifests.iter().collect(),

@@ -48,7 +48,7 @@ pub enum PullError {
         source: SourceError,
     },
     /// The config blob could not be had.
-    #[error("fetching config {}", digest.short())]
+    #[error("fetching {}", digest.short())]
     Config {
         /// The config.
         digest: Digest,
@@ -64,7 +64,7 @@ pub enum PullError {
         problem: String,
     },
     /// A config or a collection is larger than any.
-    #[error("fetching config {}: {problem}", digest.short())]
+    #[error("fetching {}: {problem}", digest.short())]
     Small {
         /// The blob.
         digest: Digest,
@@ -87,8 +87,8 @@ pub enum PullError {
         /// Why.
         source: IndexError,
     },
-    /// An index that names an index.
-    #[error("index {} names another index: only one level is followed", .0.short())]
+    /// An index or a collection below another one.
+    #[error("{} is an index or a collection in another one: only one level is followed", .0.short())]
     Nested(Digest),
     /// The manifest is not one of a skill.
     #[error("cannot use manifest {}", digest.short())]

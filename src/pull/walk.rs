@@ -228,6 +228,7 @@ impl<'a> Walk<'a> {
         let digest = &resolved.digest;
         let findings = judged(self.config, digest, &manifest, &mut plan, config.as_deref())?;
         let mut hints = hints(&manifest, config.as_deref(), resolved.origin.last_name());
+        hints.local = matches!(resolved.origin, Origin::Layout(_));
         hints.given = options.name.clone();
         Ok(Part {
             origin: resolved.origin.clone(),

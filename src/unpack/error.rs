@@ -86,7 +86,10 @@ pub enum Problem {
         source: io::Error,
     },
     /// zstd data that need too much memory.
-    #[error("its zstd data need a window of more than 2^{log} bytes")]
+    #[error(
+        "its zstd data need a window of more than 2^{log} bytes (--max-zstd-window-log raises this \
+             limit)"
+    )]
     ZstdWindow {
         /// The largest window, as a power of two.
         log: u32,

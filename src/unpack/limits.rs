@@ -20,7 +20,8 @@ pub struct Limits {
     pub depth: u32,
     /// Bytes of a SKILL.md that is a layer of its own, or that [`super::MemorySink`] keeps.
     pub skill_md_bytes: u64,
-    /// The largest zstd window, as a power of two. A decoder takes that much memory.
+    /// The largest zstd window, as a power of two. A decoder takes that much memory. 8 MiB is what
+    /// RFC 8878 (section 3.1.1.1.2) wants of every decoder, and what level 19 of `zstd` uses.
     pub zstd_window_log: u32,
 }
 
@@ -44,7 +45,7 @@ impl Default for Limits {
             ratio: 200,
             depth: 32,
             skill_md_bytes: 1 << 20,
-            zstd_window_log: 27,
+            zstd_window_log: 23,
         }
     }
 }

@@ -150,8 +150,9 @@ impl<S: Sink> Unpacker<S> {
                     let digest = layer.descriptor.digest.short();
                     let media_type = &layer.descriptor.media_type;
                     self.state.warnings.push(format!(
-                        "layer {digest} of unknown type {media_type:?} is a tar archive \
-                         and was unpacked as one [skillmount: media types]"
+                        "layer {digest} has no title, and its type {media_type:?} says nothing \
+                         about skills: unpacked as the tar archive that it is \
+                         [skillmount: media types]"
                     ));
                     return self.untar(head, blob, &Place::Below(&root), None, false);
                 }

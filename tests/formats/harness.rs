@@ -1,6 +1,7 @@
 //! One fixture: pushed, pulled into a store, inspected in memory, and told as text.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,11 +31,10 @@ pub fn reader() -> User {
     User::new(USER, PASSWORD)
 }
 
-/// A fixture, how it is asked for, and what comes of it.
+/// A fixture and how it is asked for. What comes of it stands in `expected/`, under its key.
 pub struct Row {
     pub key: &'static str,
     push: fn(&Lab) -> String,
-    expected: &'static str,
     attributes: Context,
     platform: &'static str,
     options: fn(&Registry) -> Options,
@@ -42,11 +42,10 @@ pub struct Row {
     check: fn(&Lab, &Outcome),
 }
 
-pub fn row(key: &'static str, push: fn(&Lab) -> String, expected: &'static str) -> Row {
+pub fn row(key: &'static str, push: fn(&Lab) -> String) -> Row {
     Row {
         key,
         push,
-        expected,
         attributes: &[],
         platform: "amd64",
         options: |_| Options::default(),
@@ -82,6 +81,12 @@ impl Row {
     pub fn check(self, check: fn(&Lab, &Outcome)) -> Self {
         Self { check, ..self }
     }
+}
+
+thread_local! {
+    /// One for all rows of a test: it reads the system's certificates first, which takes longer
+    /// than most rows.
+    static CLIENT: OnceCell<skillmount::registry::Registry> = const { OnceCell::new() };
 }
 
 /// Two registries, a store, and a directory beside it that nothing may touch.
@@ -123,7 +128,9 @@ impl Lab {
         let registry = Registry::start(options(&other));
         let pause = Duration::from_millis(1);
         let config = RegistryConfig { retry_pause: pause, ..RegistryConfig::default() };
-        let client = skillmount::registry::Registry::new(config).unwrap();
+        let client = CLIENT.with(|client| {
+            client.get_or_init(|| skillmount::registry::Registry::new(config).unwrap()).clone()
+        });
         let store = Arc::new(Store::open(&scratch.path().join("state")).unwrap());
         let (architecture, os) = (platform.to_owned(), "linux".to_owned());
         let config = PullConfig {
@@ -169,6 +176,7 @@ impl Lab {
                 raw: attributes.layout == Layout::Raw,
                 name: attributes.name.clone(),
                 skills: attributes.skills.clone(),
+                sub_path: attributes.sub_path.clone(),
                 validation: attributes.validation,
             },
             keyring: self.keyring.clone(),
@@ -209,6 +217,7 @@ impl Lab {
             .replace(&self.registry.host(), "HOST")
             .replace(&self.registry.second_host(), "SECOND")
             .replace(&self.other.host(), "OTHER")
+            .replace(&self.other.host().replace("127.0.0.1", "localhost"), "LOCALHOST")
             .replace(self.scratch.path().to_str().unwrap(), "SCRATCH");
         let mut plain = String::new();
         let mut rest = text.as_str();
@@ -283,8 +292,22 @@ fn view(attributes: &Attributes, pulled: Arc<Pulled>) -> Outcome {
     Outcome { text, directories: composition.directories, trees: composition.trees, verdict }
 }
 
-/// Runs all rows, and tells of those that differ.
-pub async fn run(rows: Vec<Row>) -> Vec<String> {
+/// What is expected of each row: sections that begin with `=== KEY`, or with several keys
+/// separated by ` | ` where the same comes of them.
+pub fn sections(text: &'static str) -> BTreeMap<&'static str, &'static str> {
+    let mut sections = BTreeMap::new();
+    for section in text.split("=== ").skip(1) {
+        let (keys, body) = section.split_once('\n').unwrap();
+        for key in keys.split(" | ") {
+            assert!(sections.insert(key, body.trim()).is_none(), "{key} stands there twice");
+        }
+    }
+    sections
+}
+
+/// Runs all rows, and tells of those that differ from `expected`, in its notation.
+pub async fn run(rows: Vec<Row>, expected: &'static str) -> Vec<String> {
+    let mut sections = sections(expected);
     let mut wrong = Vec::new();
     for row in rows {
         let lab = Lab::new(row.platform, row.options, row.login);
@@ -295,10 +318,10 @@ pub async fn run(rows: Vec<Row>) -> Vec<String> {
             outcome.directories.is_empty() && !outcome.text.starts_with("compose"),
         );
         (row.check)(&lab, &outcome);
-        let expected: Vec<&str> = row.expected.trim().lines().map(str::trim).collect();
-        if expected != outcome.text.trim().lines().collect::<Vec<_>>() {
+        if sections.remove(row.key) != Some(outcome.text.trim()) {
             wrong.push(format!("=== {}\n{}", row.key, outcome.text));
         }
     }
+    wrong.extend(sections.into_keys().map(|key| format!("=== {key}\nis expected of no row\n")));
     wrong
 }

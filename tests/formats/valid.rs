@@ -2,7 +2,7 @@
 
 use skillmount::reference::Digest;
 
-use crate::fixtures::{image, small};
+use crate::fixtures::{archive, document, good, image, small};
 use crate::harness::{Lab, Row, row};
 use crate::support::artifacts::{self, Children, Layer};
 use crate::support::skills::{code_review, docs_writer};
@@ -44,94 +44,86 @@ fn colons(lab: &Lab) -> String {
 
 pub fn rows() -> Vec<Row> {
     vec![
-        row("V01", |lab| one(lab, artifacts::skillimage), r#"?"#),
-        row("V02 redhat", |lab| one(lab, artifacts::skillimage_redhat), r#"?"#),
-        row("V03", |lab| one(lab, artifacts::skillimage_old), r#"?"#),
-        row(
-            "V04",
-            |lab| {
-                let first = artifacts::skillimage(&lab.registry, "acme/a", "1", &code_review());
-                artifacts::skillimage(&lab.other, "acme/b", "1", &docs_writer());
-                let first = format!("{}/acme/a@{first}", lab.registry.host());
-                let images = [
-                    ("code-review", first.as_str()),
-                    ("docs-writer", &lab.other.reference("acme/b", "1")),
-                ];
-                artifacts::skillimage_collection(&lab.registry, "acme/team", "1", &images);
-                lab.at("acme/team")
-            },
-            r#"?"#,
-        ),
-        row("V05 nested", |lab| team(lab, artifacts::skillimage_bundle), r#"?"#),
-        row("V05 flat", |lab| team(lab, artifacts::skillimage_bundle), r#"?"#)
-            .with(&[("layout", "flat")]),
-        row("V06", |lab| one(lab, artifacts::salaboy), r#"?"#),
-        row("V07", |lab| one(lab, artifacts::arconia), r#"?"#).check(|lab, _| {
+        row("V01", |lab| one(lab, artifacts::skillimage)),
+        row("V02 redhat", |lab| one(lab, artifacts::skillimage_redhat)),
+        row("V03", |lab| one(lab, artifacts::skillimage_old)),
+        row("V04", |lab| {
+            let first = artifacts::skillimage(&lab.registry, "acme/a", "1", &code_review());
+            artifacts::skillimage(&lab.other, "acme/b", "1", &docs_writer());
+            let first = format!("{}/acme/a@{first}", lab.registry.host());
+            let images = [
+                ("code-review", first.as_str()),
+                ("docs-writer", &lab.other.reference("acme/b", "1")),
+            ];
+            artifacts::skillimage_collection(&lab.registry, "acme/team", "1", &images);
+            lab.at("acme/team")
+        }),
+        row("V05 nested", |lab| team(lab, artifacts::skillimage_bundle)),
+        row("V05 flat", |lab| team(lab, artifacts::skillimage_bundle)).with(&[("layout", "flat")]),
+        row("V06", |lab| one(lab, artifacts::salaboy)),
+        row("V07", |lab| one(lab, artifacts::arconia)).check(|lab, _| {
             // The config stands in the manifest: nobody needs to ask for it.
             assert_eq!(lab.registry.count("GET", "/blobs/"), 2);
         }),
-        row("V08", |lab| collection(lab, Children::SameRepository), r#"?"#),
-        row("V09 ref.name", |lab| collection(lab, Children::RefName), r#"?"#),
-        row("V09 size 0", |lab| collection(lab, Children::SkillRef), r#"?"#),
-        row("V10", |lab| one(lab, artifacts::docsclaw), r#"?"#),
-        row(
-            "V11",
-            |lab| {
-                artifacts::docsclaw(&lab.registry, "acme/x", "1", &small("x"));
-                lab.at("acme/x")
-            },
-            r#"?"#,
-        ),
-        row("V12", |lab| one(lab, artifacts::oras_dir), r#"?"#).check(|_, outcome| {
+        row("V08", |lab| collection(lab, Children::SameRepository)),
+        row("V09 ref.name", |lab| collection(lab, Children::RefName)),
+        row("V09 size 0", |lab| collection(lab, Children::SkillRef)),
+        row("V10", |lab| one(lab, artifacts::docsclaw)),
+        row("V11", |lab| {
+            artifacts::docsclaw(&lab.registry, "acme/x", "1", &small("x"));
+            lab.at("acme/x")
+        }),
+        row("V12", |lab| one(lab, artifacts::oras_dir)).check(|_, outcome| {
             assert_eq!(outcome.file("REFERENCE-link.md"), b"# Ref\n");
         }),
-        row("V13", |lab| one(lab, artifacts::oras_dot), r#"?"#),
-        row("V14", |lab| team(lab, artifacts::oras_dirs), r#"?"#),
-        row("V15", |lab| one(lab, artifacts::oras_files), r#"?"#),
-        row("V16 amd64", |lab| one(lab, artifacts::toolhive), r#"?"#),
-        row("V16 arm64", |lab| one(lab, artifacts::toolhive), r#"?"#).platform("arm64"),
-        row("V16 s390x", |lab| one(lab, artifacts::toolhive), r#"?"#).platform("s390x"),
-        row("V17", flux, r#"?"#).with(&[("skills", "gitops-a")]),
-        row("V17 flat", flux, r#"?"#).with(&[("skills", "gitops-a"), ("layout", "flat")]),
-        row("V17 unknown", flux, r#"?"#).with(&[("skills", "gitops-c")]),
-        row("V18", |lab| one(lab, artifacts::docker), r#"?"#),
-        row("V18 list", |lab| one(lab, artifacts::docker_list), r#"?"#),
-        row("V19", |lab| one(lab, artifacts::buildkit), r#"?"#),
-        row("V20", |lab| one(lab, artifacts::docker_whiteouts), r#"?"#).check(|_, outcome| {
+        row("V13", |lab| one(lab, artifacts::oras_dot)),
+        row("V14", |lab| team(lab, artifacts::oras_dirs)),
+        row("V15", |lab| one(lab, artifacts::oras_files)),
+        row("V16 amd64", |lab| one(lab, artifacts::toolhive)),
+        row("V16 arm64", |lab| one(lab, artifacts::toolhive)).platform("arm64"),
+        row("V16 s390x", |lab| one(lab, artifacts::toolhive)).platform("s390x"),
+        row("V17", flux).with(&[("skills", "gitops-a")]),
+        row("V17 flat", flux).with(&[("skills", "gitops-a"), ("layout", "flat")]),
+        row("V17 unknown", flux).with(&[("skills", "gitops-c")]),
+        row("V18", |lab| one(lab, artifacts::docker)),
+        row("V18 list", |lab| one(lab, artifacts::docker_list)),
+        row("V19", |lab| one(lab, artifacts::buildkit)),
+        row("V20", |lab| one(lab, artifacts::docker_whiteouts)).check(|_, outcome| {
             assert_eq!(outcome.file("SKILL.md"), code_review().files["SKILL.md"].content);
         }),
-        row("V21", |lab| one(lab, artifacts::alibaba), r#"?"#),
-        row(
-            "V22",
-            |lab| {
-                let skill = code_review();
-                artifacts::ramalama(&lab.registry, "acme/code-review", "1", &skill, "folder");
-                lab.at("acme/code-review")
-            },
-            r#"?"#,
-        ),
-        row("V23", |lab| one(lab, artifacts::cumasach), r#"?"#),
-        row("V24", |lab| one(lab, artifacts::modelpack), r#"?"#),
-        row("V25 F12", |lab| plugins(lab, artifacts::agent_plugin), r#"?"#),
-        row("V25 F5p", |lab| plugins(lab, artifacts::toolhive_plugin), r#"?"#),
-        row(
-            "V26",
-            |lab| {
-                artifacts::lola(&lab.registry, "acme/lola", "1", &[small("x")]);
-                lab.at("acme/lola")
-            },
-            r#"?"#,
-        ),
-        row(
-            "V27",
-            |lab| {
-                artifacts::skill_image(&lab.registry, "acme/x", "1", &small("x"), Layer::zstd);
-                lab.at("acme/x")
-            },
-            r#"?"#,
-        ),
-        row("V30 lenient", colons, r#"?"#),
-        row("V30 strict", colons, r#"?"#).strict(),
+        row("V21", |lab| one(lab, artifacts::alibaba)),
+        // The two others that make kagent's init container wait for ever.
+        row("V21 padded Flux", |lab| archive(lab, good().pad_to(10_240))),
+        row("V21 padded redhat", |lab| {
+            document(lab, |lab| {
+                let layer = Layer::gzip(good().pad_to(10_240).build());
+                let layer = layer.media_type("application/vnd.redhat.agentskill.layer.v1.tar+gzip");
+                let kind = "application/vnd.redhat.agentskill.config.v1+json";
+                artifacts::manifest(
+                    artifacts::blob(&lab.registry, kind, "{}"),
+                    vec![layer.push(&lab.registry)],
+                )
+            })
+        }),
+        row("V22", |lab| {
+            let skill = code_review();
+            artifacts::ramalama(&lab.registry, "acme/code-review", "1", &skill, "folder");
+            lab.at("acme/code-review")
+        }),
+        row("V23", |lab| one(lab, artifacts::cumasach)),
+        row("V24", |lab| one(lab, artifacts::modelpack)),
+        row("V25 F12", |lab| plugins(lab, artifacts::agent_plugin)),
+        row("V25 F5p", |lab| plugins(lab, artifacts::toolhive_plugin)),
+        row("V26", |lab| {
+            artifacts::lola(&lab.registry, "acme/lola", "1", &[small("x")]);
+            lab.at("acme/lola")
+        }),
+        row("V27", |lab| {
+            artifacts::skill_image(&lab.registry, "acme/x", "1", &small("x"), Layer::zstd);
+            lab.at("acme/x")
+        }),
+        row("V30 lenient", colons),
+        row("V30 strict", colons).strict(),
     ]
 }
 

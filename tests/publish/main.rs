@@ -26,6 +26,7 @@ mod sharing;
 mod support;
 #[cfg(target_env = "gnu")]
 mod tracer;
+mod twelve;
 mod unpublish;
 mod validation;
 

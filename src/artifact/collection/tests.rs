@@ -28,7 +28,7 @@ fn v04_images_are_listed() {
         collection.warnings,
         [
             "entry 3 of the collection is a source, \"https://git.example/acme/x\", which a registry \
-          cannot serve; left out"
+          cannot serve; left out [skillimage: collection]"
         ]
     );
     let newer = text.replace("v1alpha1", "v1alpha2");

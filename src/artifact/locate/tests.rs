@@ -125,7 +125,9 @@ fn m16_what_there_is_instead_is_said() {
         (
             "O14 two",
             &["a/b/SKILL.md", "c/d/SKILL.md"],
-            "several skills deep in the artifact (a/b/SKILL.md, c/d/SKILL.md); choose one with attribute \"subPath\"",
+            "several skills deep in the artifact (a/b/SKILL.md, c/d/SKILL.md): choose one with \
+             attribute \"subPath\"; a collection has its skills side by side, at the root or in \
+             skills/",
         ),
         (
             "too deep",

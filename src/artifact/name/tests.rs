@@ -85,7 +85,10 @@ fn o20_hints_come_from_everything_but_the_title() {
         ("label dev.toolhive.skills.name", "b".into()),
         ("annotation org.agent.skill.name", "c".into()),
     ];
-    assert_eq!(found, Hints { given: None, names: expected.into(), fallback: "repo".into() });
+    assert_eq!(
+        found,
+        Hints { names: expected.into(), fallback: "repo".into(), ..Hints::default() }
+    );
     let f2 = json(super::super::media_types::AGENTSKILLS_CONFIG);
     let found = hints(&f2, Some(br#"{"schemaVersion":"1","name":"d"}"#), "repo");
     assert_eq!(found.names.last(), Some(&("the config's name", "d".to_owned())));

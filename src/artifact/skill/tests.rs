@@ -13,7 +13,7 @@ fn look(
 }
 
 fn named(fallback: &str) -> Hints {
-    Hints { given: None, names: Vec::new(), fallback: fallback.into() }
+    Hints { fallback: fallback.into(), ..Hints::default() }
 }
 
 #[test]
@@ -34,9 +34,9 @@ fn v01_a_skill_is_described() {
 #[test]
 fn names_and_what_is_said_about_them() {
     let hint = |name: &str| Hints {
-        given: None,
         names: vec![("annotation io.agentskills.skill.name", name.into())],
         fallback: "code-review".into(),
+        ..Hints::default()
     };
     let scan = "---\nname: skills:scan\ndescription: D\n---\n";
     let evil = "---\nname: ../x\ndescription: D\n---\n";
@@ -153,9 +153,9 @@ fn what_each_validation_lets_pass() {
 fn a_sub_path_has_its_own_names() {
     let (tree, mut contents) = Files::of(&[("x/a/SKILL.md", BODY), ("x/b/SKILL.md", BODY)]).split();
     let hints = Hints {
-        given: None,
         names: vec![("the config's name", "team".into())],
         fallback: "team".into(),
+        ..Hints::default()
     };
     let mut below =
         |base| find_below(&tree, &path(base), &mut contents, &hints, Validation::Lenient);
@@ -164,4 +164,16 @@ fn a_sub_path_has_its_own_names() {
     let layout = below("x/a").unwrap();
     assert_eq!((layout.shape, layout.skills[0].name.as_str()), (Shape::Single, "code-review"));
     assert_eq!(layout.warnings.len(), 1);
+}
+
+#[test]
+fn a_path_on_this_machine_names_only_what_has_no_name() {
+    let local = Hints { local: true, ..named("out") };
+    let nameless = "---\ndescription: D\n---\n";
+    for (body, name) in [(BODY, "code-review"), (nameless, "out")] {
+        let layout = look(&[("SKILL.md", body)], &local, Validation::Lenient).unwrap();
+        assert_eq!(layout.skills[0].name, name);
+        let said = layout.warnings.iter().any(|warning| warning.contains("is named"));
+        assert!(!said, "{:?}", layout.warnings);
+    }
 }

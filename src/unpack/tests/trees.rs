@@ -131,9 +131,8 @@ fn links_and_duplicates() {
     let warnings = expect("M14 case", &tar(cases.end()), &expected, &[]);
     assert_eq!(
         warnings,
-        [
-            "\"SKILL.md\" and \"skill.MD\" in \".\" differ only in case or in how accents are written"
-        ]
+        ["\"SKILL.md\" and \"skill.MD\" in \".\" differ only in case or in how accents are \
+             written [skillmount: unique names]"]
     );
 }
 
