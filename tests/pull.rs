@@ -90,7 +90,13 @@ async fn a_sub_path_is_the_artifact() {
     printed(run("docs-writer", &output));
     assert_eq!(tree::listing(&output), skills::docs_writer().listing());
     for (path, code, expected) in [
-        ("nobody", 1, format!("cannot pull {reference}: the artifact has no directory nobody")),
+        (
+            "nobody",
+            1,
+            format!(
+                "cannot pull {reference}: looking for skills: the artifact has no directory nobody"
+            ),
+        ),
         (
             "../x",
             64,

@@ -127,7 +127,9 @@ fn one_of_five_artifacts_that_fails_is_named() {
             assert!(!message.contains(other), "{message}");
         }
         assert!(!message.contains(CANARY), "{message}");
-        assert_clean(&driver.root);
+        // The other pulls may go on: the next try finds them.
+        assert_eq!(mounts(&driver.root), []);
+        assert!(!volume.target.exists());
         // The secret is corrected, and kubelet tries again.
         let volume = team.volume(&driver, "csi-1", [0, 1, 2]);
         driver.publish(&volume).await.unwrap();
