@@ -1,14 +1,20 @@
-//! From unpacked files to skills: find them, judge them, count them, put them into place.
+//! What may be used, and how it is judged: manifests, and the skills in unpacked files, which are
+//! found, counted and put into place.
 
 use std::os::fd::BorrowedFd;
 
-use super::PullError;
 use super::walk::Part;
+use super::{PullConfig, PullError};
+use crate::artifact::config::Config;
 use crate::artifact::contents::Contents;
+use crate::artifact::document::Manifest;
+use crate::artifact::lifecycle::{Advice, Status};
 use crate::artifact::links::resolve_links;
 use crate::artifact::path::TreePath;
+use crate::artifact::plan::Plan;
 use crate::artifact::skill::{FindError, Layout, Shape, Skill, find_below};
 use crate::artifact::tree::{Node, Tree};
+use crate::reference::Digest;
 use crate::store::{SkillInfo, Totals};
 use crate::unpack::DiskSink;
 use crate::unpack::Unpacked;
@@ -23,6 +29,36 @@ pub(super) struct Verdict {
     pub(super) warnings: Vec<String>,
     /// What there is of each skill, in their order; of a raw tree, of the whole.
     pub(super) totals: Vec<Totals>,
+}
+
+/// What is odd about a manifest and its config, or what forbids to use them; and what the config
+/// says about the layers.
+pub(super) fn judged(
+    config: &PullConfig,
+    digest: &Digest,
+    manifest: &Manifest,
+    plan: &mut Plan,
+    body: Option<&[u8]>,
+) -> Result<Vec<String>, PullError> {
+    let mut findings = plan.warnings.clone();
+    if let Some(body) = body {
+        let read = Config::parse(manifest, body)
+            .map_err(|source| PullError::ConfigRead { digest: digest.clone(), source })?;
+        findings.extend(read.iter().flat_map(|config| config.findings(manifest)));
+        if let Some(Config::Image(image)) = read {
+            plan.expect(&image.diff_ids);
+        }
+    }
+    match Status::of(manifest) {
+        Some(status) if config.refuse_status.contains(&status) => {
+            return Err(PullError::Status(status));
+        }
+        Some(status) if status.advice() == Advice::Warn => {
+            findings.push(format!("its status is {status} [skillimage: io.skillimage.status]"));
+        }
+        Some(_) | None => {}
+    }
+    Ok(findings)
 }
 
 /// Finds the skills and judges them, and what led to them, as strictly as was asked for.

@@ -1,7 +1,8 @@
 //! What the store can serve without asking anybody: only what this caller was granted, and only
 //! if nothing is missing.
 
-use super::walk::{judged, wanted};
+use super::judge::judged;
+use super::walk::wanted;
 use super::{Found, PullOptions, PullRequest, Pulled, Puller, key_options};
 use crate::artifact::classify::{Class, classify};
 use crate::artifact::descriptor::Descriptor;

@@ -4,15 +4,15 @@
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use super::judge::judged;
 use super::source::{Origin, Resolved, Source};
 use super::{PullConfig, PullError, PullOptions, PullRequest};
 use crate::artifact::classify::{Class, classify};
 use crate::artifact::collection;
-use crate::artifact::config::{self, Config};
+use crate::artifact::config;
 use crate::artifact::descriptor::Descriptor;
 use crate::artifact::document::{Document, Index, Manifest};
 use crate::artifact::index::{Choice, Member, choose, no_platform, same_layers};
-use crate::artifact::lifecycle::{Advice, Status};
 use crate::artifact::name::{Hints, hints};
 use crate::artifact::plan::Plan;
 use crate::reference::{Digest, Reference, Selector};
@@ -363,36 +363,6 @@ fn resolved(
     answer: Result<crate::registry::Resolved, RegistryError>,
 ) -> Result<Resolved, PullError> {
     answer.map(Into::into).map_err(|error| PullError::Resolve(error.into()))
-}
-
-/// What is odd about a manifest and its config, or what forbids to use them; and what the config
-/// says about the layers.
-pub(super) fn judged(
-    config: &PullConfig,
-    digest: &Digest,
-    manifest: &Manifest,
-    plan: &mut Plan,
-    body: Option<&[u8]>,
-) -> Result<Vec<String>, PullError> {
-    let mut findings = plan.warnings.clone();
-    if let Some(body) = body {
-        let read = Config::parse(manifest, body)
-            .map_err(|source| PullError::ConfigRead { digest: digest.clone(), source })?;
-        findings.extend(read.iter().flat_map(|config| config.findings(manifest)));
-        if let Some(Config::Image(image)) = read {
-            plan.expect(&image.diff_ids);
-        }
-    }
-    match Status::of(manifest) {
-        Some(status) if config.refuse_status.contains(&status) => {
-            return Err(PullError::Status(status));
-        }
-        Some(status) if status.advice() == Advice::Warn => {
-            findings.push(format!("its status is {status} [skillimage: io.skillimage.status]"));
-        }
-        Some(_) | None => {}
-    }
-    Ok(findings)
 }
 
 fn parse(resolved: &Resolved) -> Result<Document, PullError> {
