@@ -13,7 +13,9 @@ use super::compose::{Composition, compose};
 use super::{ClearError, PublishRequest, Volumes};
 use crate::credentials::Keyring;
 use crate::mount::MountOptions;
-use crate::pull::{Blame, PullError, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled};
+use crate::pull::{
+    Blame, PullError, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled, Source,
+};
 use crate::reference::Reference;
 use crate::store::{MountIdentity, RECORD_VERSION, Record, RecordState, RecordedReference, Seal};
 use crate::volume::attributes::Layout;
@@ -22,6 +24,9 @@ pub use error::PublishError;
 
 /// How many of a secret's registries are named in a message.
 const SHOWN_KEYS: usize = 5;
+
+/// How many warnings of one volume are logged and recorded.
+const MAX_WARNINGS: usize = 100;
 
 /// What a publish did, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +72,9 @@ impl Volumes {
         }
         let pulled = self.pull_all(&request, &keyring, deadline).await?;
         let composition = compose(&request.attributes, &pulled)?;
+        for (reference, warning) in warnings(&pulled) {
+            tracing::warn!(volume_id = request.volume_id, %reference, warning, "skill");
+        }
         blocking(move || self.mount(&request, &pulled, &composition)).await?
     }
 
@@ -273,6 +281,12 @@ fn unmatched(error: &PullError, reference: &Reference, keyring: &Keyring) -> Opt
     }
 }
 
+/// What is odd about what was pulled, and where.
+fn warnings(pulled: &[Arc<Pulled>]) -> impl Iterator<Item = (&Source, &String)> {
+    let all = pulled.iter().flat_map(|p| p.warnings().map(|warning| (&p.source, warning)));
+    all.take(MAX_WARNINGS)
+}
+
 fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Composition) -> Record {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let recorded = |p: &Arc<Pulled>| {
@@ -293,7 +307,7 @@ fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Compos
         mount: None,
         pod: request.pod.clone(),
         published_at: now,
-        warnings: pulled.iter().flat_map(|p| p.warnings().cloned()).collect(),
+        warnings: warnings(pulled).map(|(source, text)| format!("{source}: {text}")).collect(),
     }
 }
 

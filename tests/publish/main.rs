@@ -29,6 +29,7 @@ mod tracer;
 mod twelve;
 mod unpublish;
 mod validation;
+mod warnings;
 
 use std::fs;
 use std::path::{Path, PathBuf};
