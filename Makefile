@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt conformance producers fuzz
+.PHONY: help demo test lint fmt bench conformance producers fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -28,6 +28,9 @@ lint: ## Check format, lints, documentation and dependencies
 
 fmt: ## Format the code
 	$(CARGO) fmt
+
+bench: ## Measure unpacking, and publishing over the socket
+	$(CARGO) bench --bench unpack --bench publish
 
 conformance: ## Run csi-sanity and the tools that push skills against the driver
 	sh tests/conformance/run.sh
