@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
+use super::policy::PolicyArgs;
 use super::stop::stop;
 use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
@@ -51,6 +52,8 @@ pub(super) struct NodeArgs {
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
+    policy: PolicyArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -71,6 +74,7 @@ impl NodeArgs {
             state_dir = %self.state_dir.display(),
             registry = ?self.registry,
             limits = ?self.limits,
+            policy = ?self.policy,
             "starting"
         );
         raise_file_limit();
@@ -81,7 +85,8 @@ impl NodeArgs {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
         let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;
         let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
-        let puller = Arc::new(Puller::new(registry, store.clone(), self.limits.config()));
+        let config = self.policy.config(self.limits.config());
+        let puller = Arc::new(Puller::new(registry, store.clone(), config));
         puller.flush_leftovers();
         let volumes = Arc::new(Volumes::new(store, mounter, puller));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;

@@ -248,9 +248,15 @@ async fn wait(
 ) -> Result<Arc<Pulled>, PublishError> {
     match tokio::time::timeout_at(deadline, flight.wait()).await {
         Ok(Ok(pulled)) => Ok(pulled),
-        Ok(Err(source)) => {
-            let note = unmatched(&source, &reference, &keyring);
-            Err(PublishError::Pull { reference, note, source })
+        Ok(Err(failed)) => {
+            let note = |error| unmatched(error, &reference, &keyring);
+            Err(match &*failed {
+                PullError::BackOff(last) => {
+                    let (note, source) = (note(last), last.clone());
+                    PublishError::BackOff { reference, note, source }
+                }
+                error => PublishError::Pull { note: note(error), reference, source: failed },
+            })
         }
         Err(_) => {
             let progress = flight.progress.to_string();

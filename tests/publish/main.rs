@@ -9,6 +9,7 @@
     reason = "tests assert, and have tables of tuples"
 )]
 
+mod backoff;
 mod canary;
 mod crash;
 mod deadline;

@@ -34,6 +34,9 @@ pub struct Setup {
     pub limits: Limits,
     pub platform: Platform,
     pub mounter: Arc<dyn Mounter>,
+    /// How long a pull that failed is not tried again. Not at all by default: tests put things
+    /// right and try at once.
+    pub backoff: Duration,
 }
 
 impl Default for Setup {
@@ -45,6 +48,7 @@ impl Default for Setup {
             limits: Limits::default(),
             platform: Platform::node(),
             mounter: Arc::new(KernelMounter::detect()),
+            backoff: Duration::ZERO,
         }
     }
 }
@@ -85,6 +89,7 @@ impl Driver {
             platform: setup.platform,
             concurrent: 8,
             timeout: Duration::from_secs(60),
+            backoff: setup.backoff,
             ..PullConfig::default()
         };
         let weak = Arc::downgrade(&store);
