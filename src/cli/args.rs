@@ -115,6 +115,7 @@ impl LimitArgs {
             // Who calls a command means it.
             backoff: Duration::ZERO,
             refuse_status: self.refuse_status.iter().flatten().cloned().collect(),
+            ..PullConfig::default()
         }
     }
 }

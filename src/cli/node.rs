@@ -16,7 +16,7 @@ use crate::csi::node::NodeService;
 use crate::csi::server::{self, socket_path};
 use crate::mount::KernelMounter;
 use crate::observability::logging;
-use crate::pull::Puller;
+use crate::pull::{PullConfig, Puller};
 use crate::registration;
 use crate::registry::{Registry, install_crypto_provider};
 use crate::store::Store;
@@ -66,6 +66,7 @@ impl NodeArgs {
         logging::init(self.log.log_format, &self.log.log_level).map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
         let registry = Registry::new(self.registry.config()).map_err(|e| Failure::usage(&e))?;
+        let config = self.policy.config(self.limits.config())?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
@@ -78,14 +79,18 @@ impl NodeArgs {
             "starting"
         );
         raise_file_limit();
-        runtime()?.block_on(self.serve(&socket, registry))
+        runtime()?.block_on(self.serve(&socket, registry, config))
     }
 
-    async fn serve(self, socket: &Path, registry: Registry) -> Result<(), Failure> {
+    async fn serve(
+        self,
+        socket: &Path,
+        registry: Registry,
+        config: PullConfig,
+    ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
         let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;
         let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
-        let config = self.policy.config(self.limits.config());
         let puller = Arc::new(Puller::new(registry, store.clone(), config));
         puller.flush_leftovers();
         let volumes = Arc::new(Volumes::new(store, mounter, puller));

@@ -14,6 +14,7 @@ pub mod policy;
 pub mod progress;
 mod remote;
 pub mod source;
+pub mod verification;
 mod walk;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use inspect::{Inspected, InspectedPart, inspect};
 pub use policy::PullPolicy;
 pub use progress::{HumanBytes, Progress, Step};
 pub use source::Source;
+pub use verification::Verification;
 
 use crate::artifact::descriptor::Platform;
 use crate::artifact::lifecycle::Status;
@@ -56,6 +58,8 @@ pub struct PullConfig {
     pub backoff: Duration,
     /// States in a skill's life (`io.skillimage.status`) in which it is not pulled.
     pub refuse_status: Vec<Status>,
+    /// Who is served what is stored.
+    pub verification: Verification,
 }
 
 impl Default for PullConfig {
@@ -67,6 +71,7 @@ impl Default for PullConfig {
             timeout: Duration::from_secs(1800),
             backoff: Duration::from_secs(10),
             refuse_status: vec![Status::Archived],
+            verification: Verification::default(),
         }
     }
 }

@@ -30,6 +30,7 @@ mod tracer;
 mod twelve;
 mod unpublish;
 mod validation;
+mod verification;
 mod warnings;
 
 use std::fs;

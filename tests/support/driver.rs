@@ -16,7 +16,7 @@ use skillmount::csi::v1::node_client::NodeClient;
 use skillmount::csi::v1::volume_capability::{AccessMode, AccessType, MountVolume, access_mode};
 use skillmount::csi::v1::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
 use skillmount::mount::{KernelMounter, Mounter};
-use skillmount::pull::{PullConfig, Puller};
+use skillmount::pull::{PullConfig, Puller, Verification};
 use skillmount::registry::{Registry, RegistryConfig, install_crypto_provider};
 use skillmount::store::Store;
 use skillmount::unpack::Limits;
@@ -37,6 +37,7 @@ pub struct Setup {
     /// How long a pull that failed is not tried again. Not at all by default: tests put things
     /// right and try at once.
     pub backoff: Duration,
+    pub verification: Verification,
 }
 
 impl Default for Setup {
@@ -49,6 +50,7 @@ impl Default for Setup {
             platform: Platform::node(),
             mounter: Arc::new(KernelMounter::detect()),
             backoff: Duration::ZERO,
+            verification: Verification::default(),
         }
     }
 }
@@ -90,6 +92,7 @@ impl Driver {
             concurrent: 8,
             timeout: Duration::from_secs(60),
             backoff: setup.backoff,
+            verification: setup.verification,
             ..PullConfig::default()
         };
         let weak = Arc::downgrade(&store);
