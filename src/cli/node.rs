@@ -93,7 +93,8 @@ impl NodeArgs {
         let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
         let puller = Arc::new(Puller::new(registry, store.clone(), config));
         puller.flush_leftovers();
-        let volumes = Arc::new(Volumes::new(store, mounter, puller));
+        let volumes = Volumes::new(store, mounter, puller);
+        let volumes = Arc::new(volumes.with_node_files(self.policy.node_files()));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
         tracing::info!(
             published = recovered.published,

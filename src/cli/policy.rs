@@ -1,10 +1,12 @@
 //! Flags of the driver alone: what pods may expect of pulls.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::Failure;
+use crate::credentials::NodeFiles;
 use crate::observability::chain;
 use crate::pull::verification::{Pattern, PatternError, VerificationPolicy};
 use crate::pull::{MAX_PAUSE, PullConfig, Verification};
@@ -31,6 +33,10 @@ pub(super) struct PolicyArgs {
     #[arg(long, value_name = "PATTERN", env = "SKILLMOUNT_VERIFY_ALLOW", value_delimiter = ',',
           value_parser = pattern)]
     verify_allow: Vec<Pattern>,
+    /// Docker config.json of the node, whose logins every pod may use after those of its own
+    /// Secret; read anew for each volume; may be repeated
+    #[arg(long, value_name = "FILE", env = "SKILLMOUNT_NODE_CREDENTIALS", value_delimiter = ',')]
+    node_credentials: Vec<PathBuf>,
 }
 
 /// With its cause, which clap does not print.
@@ -39,6 +45,13 @@ fn pattern(text: &str) -> Result<Pattern, String> {
 }
 
 impl PolicyArgs {
+    /// The node's own logins. What is wrong with the files is logged now, before a pod suffers.
+    pub(super) fn node_files(&self) -> NodeFiles {
+        let files = NodeFiles::new(self.node_credentials.clone());
+        drop(files.keyring());
+        files
+    }
+
     /// The limits with the policies added. As in kubelet, a list under another policy than that
     /// for lists is a mistake.
     pub(super) fn config(&self, limits: PullConfig) -> Result<PullConfig, Failure> {

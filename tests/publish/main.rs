@@ -17,6 +17,7 @@ mod messages;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod node;
+mod node_credentials;
 mod republish;
 mod restart;
 mod rights;

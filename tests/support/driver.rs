@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use skillmount::artifact::descriptor::Platform;
+use skillmount::credentials::NodeFiles;
 use skillmount::csi::identity::IdentityService;
 use skillmount::csi::node::NodeService;
 use skillmount::csi::server;
@@ -38,6 +39,7 @@ pub struct Setup {
     /// right and try at once.
     pub backoff: Duration,
     pub verification: Verification,
+    pub node_credentials: Vec<PathBuf>,
 }
 
 impl Default for Setup {
@@ -51,6 +53,7 @@ impl Default for Setup {
             mounter: Arc::new(KernelMounter::detect()),
             backoff: Duration::ZERO,
             verification: Verification::default(),
+            node_credentials: vec![],
         }
     }
 }
@@ -97,7 +100,9 @@ impl Driver {
         };
         let weak = Arc::downgrade(&store);
         let puller = Arc::new(Puller::new(registry, store.clone(), config));
-        let volumes = Arc::new(Volumes::new(store, setup.mounter, puller));
+        let volumes = Volumes::new(store, setup.mounter, puller);
+        let node_files = NodeFiles::new(setup.node_credentials);
+        let volumes = Arc::new(volumes.with_node_files(node_files));
         volumes.recover().expect("recover");
         let socket = root.join("csi.sock");
         let listener = server::bind(&socket).await.expect("bind");
