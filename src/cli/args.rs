@@ -112,7 +112,10 @@ impl LimitArgs {
             platform: Platform::node(),
             concurrent: self.max_concurrent_pulls as usize,
             timeout: Duration::from_secs(self.pull_timeout),
+            // Who calls a command means it.
+            backoff: Duration::ZERO,
             refuse_status: self.refuse_status.iter().flatten().cloned().collect(),
+            ..PullConfig::default()
         }
     }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod inspect;
 mod node;
+mod policy;
 mod pull;
 mod source;
 mod stop;

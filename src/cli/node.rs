@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
+use super::policy::PolicyArgs;
 use super::stop::stop;
 use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
@@ -15,7 +16,7 @@ use crate::csi::node::NodeService;
 use crate::csi::server::{self, socket_path};
 use crate::mount::KernelMounter;
 use crate::observability::logging;
-use crate::pull::Puller;
+use crate::pull::{PullConfig, Puller};
 use crate::registration;
 use crate::registry::{Registry, install_crypto_provider};
 use crate::store::Store;
@@ -51,6 +52,8 @@ pub(super) struct NodeArgs {
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
+    policy: PolicyArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -63,6 +66,7 @@ impl NodeArgs {
         logging::init(self.log.log_format, &self.log.log_level).map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
         let registry = Registry::new(self.registry.config()).map_err(|e| Failure::usage(&e))?;
+        let config = self.policy.config(self.limits.config())?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
@@ -71,19 +75,26 @@ impl NodeArgs {
             state_dir = %self.state_dir.display(),
             registry = ?self.registry,
             limits = ?self.limits,
+            policy = ?self.policy,
             "starting"
         );
         raise_file_limit();
-        runtime()?.block_on(self.serve(&socket, registry))
+        runtime()?.block_on(self.serve(&socket, registry, config))
     }
 
-    async fn serve(self, socket: &Path, registry: Registry) -> Result<(), Failure> {
+    async fn serve(
+        self,
+        socket: &Path,
+        registry: Registry,
+        config: PullConfig,
+    ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
         let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;
         let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
-        let puller = Arc::new(Puller::new(registry, store.clone(), self.limits.config()));
+        let puller = Arc::new(Puller::new(registry, store.clone(), config));
         puller.flush_leftovers();
-        let volumes = Arc::new(Volumes::new(store, mounter, puller));
+        let volumes = Volumes::new(store, mounter, puller);
+        let volumes = Arc::new(volumes.with_node_files(self.policy.node_files()));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
         tracing::info!(
             published = recovered.published,

@@ -1,9 +1,10 @@
-//! Credentials: one login for one registry key, and which of a volume's secrets match a
-//! repository. Nothing named by a secret is ever executed.
+//! Credentials: one login for one registry key, and which of a volume's secrets and of the node's
+//! files match a repository. Nothing named by a secret or a file is ever executed.
 
 mod docker_config;
 mod glob;
 mod keyring;
+mod node_files;
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use crate::reference::hex;
 
 pub use docker_config::{AuthProblem, MAX_DOCUMENT, SecretError};
 pub use keyring::Keyring;
+pub use node_files::NodeFiles;
 
 /// One login. Its `Debug` and `Display` show where it comes from, never what it is.
 #[derive(Clone, PartialEq, Eq)]

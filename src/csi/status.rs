@@ -49,18 +49,22 @@ impl From<PublishError> for Status {
             PublishError::Elsewhere { .. } => Code::FailedPrecondition,
             PublishError::Incompatible { .. } => Code::AlreadyExists,
             PublishError::Secret(_) => Code::Unauthenticated,
-            PublishError::Pull { source, .. } => match source.blame() {
-                Blame::Request => Code::InvalidArgument,
-                Blame::Unauthenticated => Code::Unauthenticated,
-                Blame::Forbidden => Code::PermissionDenied,
-                Blame::NotFound => Code::NotFound,
-                Blame::Artifact | Blame::Configuration => Code::FailedPrecondition,
-                Blame::Corrupt => Code::DataLoss,
-                // Non-final: the disk may be emptied, the registry may come back.
-                Blame::Exhausted => Code::ResourceExhausted,
-                Blame::Transient => Code::Unavailable,
-                Blame::Internal => Code::Internal,
-            },
+            // A pull that is not tried again gets the code of how it failed, so that what was
+            // final stays final.
+            PublishError::Pull { source, .. } | PublishError::BackOff { source, .. } => {
+                match source.blame() {
+                    Blame::Request => Code::InvalidArgument,
+                    Blame::Unauthenticated => Code::Unauthenticated,
+                    Blame::Forbidden => Code::PermissionDenied,
+                    Blame::NotFound => Code::NotFound,
+                    Blame::Artifact | Blame::Configuration => Code::FailedPrecondition,
+                    Blame::Corrupt => Code::DataLoss,
+                    // Non-final: the disk may be emptied, the registry may come back.
+                    Blame::Exhausted => Code::ResourceExhausted,
+                    Blame::Transient => Code::Unavailable,
+                    Blame::Internal => Code::Internal,
+                }
+            }
             PublishError::Compose(_) => Code::InvalidArgument,
             // Something may still be mounted: non-final, so that Unpublish is called.
             PublishError::Unknown { .. }

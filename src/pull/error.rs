@@ -1,6 +1,7 @@
 //! Why a pull failed: one variant per step.
 
 use std::io;
+use std::sync::Arc;
 
 use super::source::SourceError;
 use crate::artifact::classify::ClassifyError;
@@ -28,6 +29,9 @@ pub enum PullError {
          have it pulled here with the same secret first"
     )]
     NotPresent,
+    /// It failed a short while ago, and was not tried again.
+    #[error("backing off")]
+    BackOff(#[source] Arc<PullError>),
     /// The registry did not say what the reference is.
     #[error("resolving the reference")]
     Resolve(#[source] SourceError),
@@ -214,6 +218,7 @@ impl PullError {
         match self {
             Self::Find(FindError::Strict { findings }) => findings,
             Self::Member { source, .. } => source.findings(),
+            Self::BackOff(last) => last.findings(),
             _ => &[],
         }
     }
@@ -222,6 +227,7 @@ impl PullError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::NotPresent => Blame::NotFound,
+            Self::BackOff(last) => last.blame(),
             Self::Resolve(source)
             | Self::ResolveMember { source, .. }
             | Self::Manifest { source, .. }

@@ -64,7 +64,7 @@ where
         work: impl FnOnce(Arc<Progress>) -> F,
     ) -> Flight<T, E>
     where
-        F: Future<Output = Result<T, E>> + Send + 'static,
+        F: Future<Output = Result<T, Arc<E>>> + Send + 'static,
     {
         let mut entries = lock(&self.entries);
         entries.retain(|_, entry| entry.failed.is_none_or(|at| at.elapsed() < UNCLAIMED));
@@ -88,11 +88,11 @@ where
         let work = tokio::spawn(work(progress.clone()));
         let all = self.entries.clone();
         tokio::spawn(async move {
-            let outcome = work.await.unwrap_or_else(|error| Err(lost(error.to_string())));
+            let outcome = work.await.unwrap_or_else(|error| Err(Arc::new(lost(error.to_string()))));
             let mut entries = lock(&all);
             // The table's own receiver is one; any other belongs to somebody who waits.
             let unheard = outcome.is_err() && sender.receiver_count() <= 1;
-            sender.send_replace(Some(outcome.map_err(Arc::new)));
+            sender.send_replace(Some(outcome));
             match entries.get_mut(&key) {
                 Some(entry) if unheard => entry.failed = Some(Instant::now()),
                 _ => drop(entries.remove(&key)),
@@ -168,7 +168,7 @@ mod tests {
     #[tokio::test]
     async fn a_failure_that_nobody_heard_is_told_once() {
         let flights = Table::default();
-        drop(flights.join("k", |e| e, |_| async { Err("first".to_owned()) }));
+        drop(flights.join("k", |e| e, |_| async { Err(Arc::new("first".to_owned())) }));
         while lock(&flights.entries).get("k").is_none_or(|entry| entry.failed.is_none()) {
             tokio::task::yield_now().await;
         }

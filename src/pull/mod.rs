@@ -3,6 +3,7 @@
 //! A pull runs in a task of its own (see [`flight`]); who asked may leave and come back. It is
 //! shared only by callers with the same reference, the same options *and* the same credentials.
 
+mod backoff;
 pub mod error;
 pub mod flight;
 mod inspect;
@@ -13,19 +14,23 @@ pub mod policy;
 pub mod progress;
 mod remote;
 pub mod source;
+pub mod verification;
 mod walk;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
+use backoff::Backoff;
+pub use backoff::MAX_PAUSE;
 pub use error::{Blame, PullError};
 use flight::{Flight, Flights};
 pub use inspect::{Inspected, InspectedPart, inspect};
 pub use policy::PullPolicy;
 pub use progress::{HumanBytes, Progress, Step};
 pub use source::Source;
+pub use verification::Verification;
 
 use crate::artifact::descriptor::Platform;
 use crate::artifact::lifecycle::Status;
@@ -49,8 +54,12 @@ pub struct PullConfig {
     pub concurrent: usize,
     /// How long one pull may take.
     pub timeout: Duration,
+    /// How long a pull that failed is not tried again, the first time; zero means not at all.
+    pub backoff: Duration,
     /// States in a skill's life (`io.skillimage.status`) in which it is not pulled.
     pub refuse_status: Vec<Status>,
+    /// Who is served what is stored.
+    pub verification: Verification,
 }
 
 impl Default for PullConfig {
@@ -60,7 +69,9 @@ impl Default for PullConfig {
             platform: Platform::node(),
             concurrent: 8,
             timeout: Duration::from_secs(1800),
+            backoff: Duration::from_secs(10),
             refuse_status: vec![Status::Archived],
+            verification: Verification::default(),
         }
     }
 }
@@ -142,16 +153,19 @@ pub struct Puller {
     config: PullConfig,
     slots: Semaphore,
     flights: Flights<Key, Arc<Pulled>, PullError>,
+    backoff: Backoff,
 }
 
 impl Puller {
     /// A puller into `store`.
     pub fn new(registry: Registry, store: Arc<Store>, config: PullConfig) -> Self {
         let slots = Semaphore::new(config.concurrent.max(1));
-        Self { registry, store, config, slots, flights: Flights::default() }
+        let backoff = Backoff::new(config.backoff);
+        Self { registry, store, config, slots, flights: Flights::default(), backoff }
     }
 
     /// Starts a pull, or joins the one that runs for the same thing and the same credentials.
+    /// What failed a short while ago fails again, without a request.
     pub fn pull(self: &Arc<Self>, request: PullRequest) -> PullFlight {
         let key = Key {
             source: request.source.clone(),
@@ -159,17 +173,18 @@ impl Puller {
             options: request.options.clone(),
             keyring: request.keyring.fingerprint(self.store.salt()),
         };
-        let puller = self.clone();
+        let (puller, asked) = (self.clone(), key.clone());
         self.flights.join(key, PullError::Panicked, |progress| async move {
-            puller.run(request, progress).await.map(Arc::new)
+            puller.run(request, asked, progress).await.map(Arc::new)
         })
     }
 
     async fn run(
         self: &Arc<Self>,
         request: PullRequest,
+        key: Key,
         progress: Arc<Progress>,
-    ) -> Result<Pulled, PullError> {
+    ) -> Result<Pulled, Arc<PullError>> {
         if request.policy != PullPolicy::Always {
             let (puller, request) = (self.clone(), request.clone());
             let local = blocking(move || puller.local(&request)).await?;
@@ -178,13 +193,27 @@ impl Puller {
             }
         }
         if request.policy == PullPolicy::Never {
-            return Err(PullError::NotPresent);
+            return Err(PullError::NotPresent.into());
         }
+        if let Some(last) = self.backoff.check(&key, Instant::now()) {
+            return Err(PullError::BackOff(last).into());
+        }
+        let outcome = self.in_turn(&request, &progress).await.map_err(Arc::new);
+        self.backoff.record(&key, Instant::now(), outcome.as_ref().err());
+        outcome
+    }
+
+    /// Asks the registry once there is a free slot.
+    async fn in_turn(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        progress: &Arc<Progress>,
+    ) -> Result<Pulled, PullError> {
         progress.enter(Step::Waiting);
         let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
         // The wait for a turn is not the pull's fault: its time starts here.
         let limit = self.config.timeout;
-        tokio::time::timeout(limit, self.remote(&request, &progress))
+        tokio::time::timeout(limit, self.remote(request, progress))
             .await
             .map_err(|_| PullError::Timeout(limit.as_secs()))?
     }

@@ -97,3 +97,11 @@ pub(super) fn covers(
             Identity::Login(hash) => document.identities.contains(hash),
         }))
 }
+
+pub(super) fn exists(
+    shared: &Shared,
+    repository: &Repository,
+    digest: &Digest,
+) -> Result<bool, FileError> {
+    Ok(load(shared, repository, digest)?.is_some())
+}

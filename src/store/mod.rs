@@ -175,6 +175,11 @@ impl Store {
             .unwrap_or(false)
     }
 
+    /// Whether anybody has read `repository` at `digest`.
+    pub fn is_known(&self, repository: &Repository, digest: &Digest) -> bool {
+        or_none(grants::exists(&self.shared, repository, digest).map(Some)).unwrap_or(false)
+    }
+
     /// Remembers that `repository` itself has delivered every byte of the tree `key`.
     pub fn vouch(&self, repository: &Repository, key: &str) -> Result<(), FileError> {
         self.grant(repository, &grants::of_tree(key), &Identity::Anonymous)

@@ -19,6 +19,7 @@ pub use publish::PublishError;
 pub use stats::{Stats, StatsError};
 pub use unpublish::UnpublishError;
 
+use crate::credentials::NodeFiles;
 use crate::mount::{MountError, Mounter};
 use crate::pull::Puller;
 use crate::store::{Pod, Record, Store};
@@ -67,6 +68,7 @@ pub struct Volumes {
     mounter: Arc<dyn Mounter>,
     puller: Arc<Puller>,
     guard: Arc<Guard>,
+    node_files: Arc<NodeFiles>,
 }
 
 impl std::fmt::Debug for Volumes {
@@ -78,7 +80,12 @@ impl std::fmt::Debug for Volumes {
 impl Volumes {
     /// The volumes that `store` remembers, mounted by `mounter`, pulled by `puller`.
     pub fn new(store: Arc<Store>, mounter: Arc<dyn Mounter>, puller: Arc<Puller>) -> Self {
-        Self { store, mounter, puller, guard: Arc::default() }
+        Self { store, mounter, puller, guard: Arc::default(), node_files: Arc::default() }
+    }
+
+    /// The same with logins of the node, which every volume may use after those of its Secret.
+    pub fn with_node_files(self, node_files: NodeFiles) -> Self {
+        Self { node_files: Arc::new(node_files), ..self }
     }
 
     /// Whether the target shows what the record says: the same mount, not merely some mount.

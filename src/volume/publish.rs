@@ -66,11 +66,14 @@ impl Volumes {
         if request.attributes.seal == Seal::Bind && !request.read_only {
             return Err(PublishError::BindNeedsReadOnly);
         }
-        let keyring = Arc::new(Keyring::from_secret(&request.secrets)?);
-        for warning in keyring.warnings() {
+        let secret = Arc::new(Keyring::from_secret(&request.secrets)?);
+        for warning in secret.warnings() {
             tracing::warn!(volume_id = request.volume_id, warning, "pull secret");
         }
-        let pulled = self.pull_all(&request, &keyring, deadline).await?;
+        let files = self.node_files.clone();
+        let mut keyring = Keyring::clone(&secret);
+        keyring.extend(blocking(move || files.keyring()).await?);
+        let pulled = self.pull_all(&request, &secret, &Arc::new(keyring), deadline).await?;
         let composition = compose(&request.attributes, &pulled)?;
         for (reference, warning) in warnings(&pulled) {
             tracing::warn!(volume_id = request.volume_id, %reference, warning, "skill");
@@ -118,10 +121,12 @@ impl Volumes {
         })
     }
 
-    /// All references of the volume, side by side; the first failure is the volume's.
+    /// All references of the volume, side by side; the first failure is the volume's. The
+    /// keyring has the secret's logins and others.
     async fn pull_all(
         &self,
         request: &PublishRequest,
+        secret: &Arc<Keyring>,
         keyring: &Arc<Keyring>,
         deadline: Instant,
     ) -> Result<Vec<Arc<Pulled>>, PublishError> {
@@ -151,7 +156,7 @@ impl Volumes {
         let flights: Vec<_> = attributes.references.iter().map(start).collect();
         let waits = flights
             .into_iter()
-            .map(|(reference, flight)| wait(reference, flight, keyring.clone(), deadline));
+            .map(|(reference, flight)| wait(reference, flight, secret.clone(), deadline));
         futures_util::future::try_join_all(waits).await
     }
 
@@ -243,14 +248,20 @@ impl Volumes {
 async fn wait(
     reference: Reference,
     mut flight: PullFlight,
-    keyring: Arc<Keyring>,
+    secret: Arc<Keyring>,
     deadline: Instant,
 ) -> Result<Arc<Pulled>, PublishError> {
     match tokio::time::timeout_at(deadline, flight.wait()).await {
         Ok(Ok(pulled)) => Ok(pulled),
-        Ok(Err(source)) => {
-            let note = unmatched(&source, &reference, &keyring);
-            Err(PublishError::Pull { reference, note, source })
+        Ok(Err(failed)) => {
+            let note = |error| unmatched(error, &reference, &secret);
+            Err(match &*failed {
+                PullError::BackOff(last) => {
+                    let (note, source) = (note(last), last.clone());
+                    PublishError::BackOff { reference, note, source }
+                }
+                error => PublishError::Pull { note: note(error), reference, source: failed },
+            })
         }
         Err(_) => {
             let progress = flight.progress.to_string();
@@ -260,17 +271,17 @@ async fn wait(
 }
 
 /// Why a secret that was given is of no use for a reference that was refused.
-fn unmatched(error: &PullError, reference: &Reference, keyring: &Keyring) -> Option<String> {
+fn unmatched(error: &PullError, reference: &Reference, secret: &Keyring) -> Option<String> {
     let refused =
         matches!(error.blame(), Blame::Unauthenticated | Blame::Forbidden | Blame::NotFound);
     // Of a pull that asked no registry, the secret tells nothing.
     if !refused || matches!(error, PullError::NotPresent) {
         return None;
     }
-    if !keyring.matching(reference.repository()).is_empty() {
+    if !secret.matching(reference.repository()).is_empty() {
         return None;
     }
-    match (keyring.keys().as_slice(), keyring.warnings()) {
+    match (secret.keys().as_slice(), secret.warnings()) {
         ([], []) => None,
         ([], [first, ..]) => Some(format!(" ({first})")),
         (keys, _) => {

@@ -9,6 +9,7 @@
     reason = "tests assert, and have tables of tuples"
 )]
 
+mod backoff;
 mod canary;
 mod crash;
 mod deadline;
@@ -16,6 +17,7 @@ mod messages;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod node;
+mod node_credentials;
 mod republish;
 mod restart;
 mod rights;
@@ -29,6 +31,7 @@ mod tracer;
 mod twelve;
 mod unpublish;
 mod validation;
+mod verification;
 mod warnings;
 
 use std::fs;

@@ -288,9 +288,15 @@ async fn contents(table: &mut Table, driver: &Driver, registry: &Registry) {
     table.add(driver, "There are too many files", &skill("many")).await;
 }
 
-/// A call that waits for a pull, a second one for the same volume, and one for another volume
+/// A pull that failed before, a call that waits for a pull, a second one for the same volume, and one for another volume
 /// that runs out of time.
 async fn waits(table: &mut Table, driver: &Driver, registry: &Registry) {
+    let setup = Setup { backoff: Duration::from_secs(300), ..Setup::default() };
+    let patient = another(driver, "patient", setup).await;
+    let none = volume(&patient, registry, "team/skill", "v9");
+    refused(patient.publish(&none).await);
+    table.add(&patient, "The same pull failed a short while ago", &none).await;
+    patient.stop().await;
     let gate = Gate::held();
     let layer = &registry.layers("team/skill", "slow")[0];
     registry.fault(On::blob(layer), Fault::Hold { after: 100, gate: gate.clone() });

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
 use skillmount::artifact::descriptor::Platform;
+use skillmount::credentials::NodeFiles;
 use skillmount::csi::identity::IdentityService;
 use skillmount::csi::node::NodeService;
 use skillmount::csi::server;
@@ -16,7 +17,7 @@ use skillmount::csi::v1::node_client::NodeClient;
 use skillmount::csi::v1::volume_capability::{AccessMode, AccessType, MountVolume, access_mode};
 use skillmount::csi::v1::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
 use skillmount::mount::{KernelMounter, Mounter};
-use skillmount::pull::{PullConfig, Puller};
+use skillmount::pull::{PullConfig, Puller, Verification};
 use skillmount::registry::{Registry, RegistryConfig, install_crypto_provider};
 use skillmount::store::Store;
 use skillmount::unpack::Limits;
@@ -34,6 +35,11 @@ pub struct Setup {
     pub limits: Limits,
     pub platform: Platform,
     pub mounter: Arc<dyn Mounter>,
+    /// How long a pull that failed is not tried again. Not at all by default: tests put things
+    /// right and try at once.
+    pub backoff: Duration,
+    pub verification: Verification,
+    pub node_credentials: Vec<PathBuf>,
 }
 
 impl Default for Setup {
@@ -45,6 +51,9 @@ impl Default for Setup {
             limits: Limits::default(),
             platform: Platform::node(),
             mounter: Arc::new(KernelMounter::detect()),
+            backoff: Duration::ZERO,
+            verification: Verification::default(),
+            node_credentials: vec![],
         }
     }
 }
@@ -85,11 +94,15 @@ impl Driver {
             platform: setup.platform,
             concurrent: 8,
             timeout: Duration::from_secs(60),
+            backoff: setup.backoff,
+            verification: setup.verification,
             ..PullConfig::default()
         };
         let weak = Arc::downgrade(&store);
         let puller = Arc::new(Puller::new(registry, store.clone(), config));
-        let volumes = Arc::new(Volumes::new(store, setup.mounter, puller));
+        let volumes = Volumes::new(store, setup.mounter, puller);
+        let node_files = NodeFiles::new(setup.node_credentials);
+        let volumes = Arc::new(volumes.with_node_files(node_files));
         volumes.recover().expect("recover");
         let socket = root.join("csi.sock");
         let listener = server::bind(&socket).await.expect("bind");

@@ -62,6 +62,16 @@ pub enum PublishError {
         /// Why.
         source: Arc<PullError>,
     },
+    /// The pull failed a short while ago and is not tried again yet. The words are kubelet's.
+    #[error("Back-off pulling \"{reference}\"{}", note.as_deref().unwrap_or_default())]
+    BackOff {
+        /// The reference.
+        reference: Reference,
+        /// Why the volume's secret has nothing for it, in brackets.
+        note: Option<String>,
+        /// How it failed last.
+        source: Arc<PullError>,
+    },
     /// What was pulled does not fit the attributes.
     #[error("cannot lay out the volume")]
     Compose(#[from] ComposeError),
