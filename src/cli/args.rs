@@ -8,7 +8,7 @@ use clap::Args;
 use crate::artifact::descriptor::Platform;
 use crate::artifact::lifecycle::{Status, UnknownStatus};
 use crate::observability::logging::LogFormat;
-use crate::pull::PullConfig;
+use crate::pull::{CollectPolicy, PullConfig};
 use crate::registry::RegistryConfig;
 use crate::unpack::Limits;
 
@@ -113,6 +113,7 @@ impl LimitArgs {
             concurrent: self.max_concurrent_pulls as usize,
             timeout: Duration::from_secs(self.pull_timeout),
             refuse_status: self.refuse_status.iter().flatten().cloned().collect(),
+            collect: CollectPolicy::default(),
         }
     }
 }

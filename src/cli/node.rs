@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
+use super::garbage::GarbageArgs;
 use super::stop::stop;
 use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
@@ -15,7 +16,7 @@ use crate::csi::node::NodeService;
 use crate::csi::server::{self, socket_path};
 use crate::mount::KernelMounter;
 use crate::observability::logging;
-use crate::pull::Puller;
+use crate::pull::{PullConfig, Puller};
 use crate::registration;
 use crate::registry::{Registry, install_crypto_provider};
 use crate::store::Store;
@@ -51,6 +52,8 @@ pub(super) struct NodeArgs {
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
+    garbage: GarbageArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -60,6 +63,7 @@ impl NodeArgs {
         if self.node_id.is_empty() || self.node_id.len() > 256 {
             return Err(Failure::Usage("--node-id must have 1 to 256 bytes".into()));
         }
+        let pulls = PullConfig { collect: self.garbage.policy()?, ..self.limits.config() };
         logging::init(self.log.log_format, &self.log.log_level).map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
         let registry = Registry::new(self.registry.config()).map_err(|e| Failure::usage(&e))?;
@@ -71,19 +75,25 @@ impl NodeArgs {
             state_dir = %self.state_dir.display(),
             registry = ?self.registry,
             limits = ?self.limits,
+            garbage = ?self.garbage,
             "starting"
         );
         raise_file_limit();
-        runtime()?.block_on(self.serve(&socket, registry))
+        runtime()?.block_on(self.serve(&socket, registry, pulls))
     }
 
-    async fn serve(self, socket: &Path, registry: Registry) -> Result<(), Failure> {
+    async fn serve(
+        self,
+        socket: &Path,
+        registry: Registry,
+        pulls: PullConfig,
+    ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
         let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;
         let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
-        let puller = Arc::new(Puller::new(registry, store.clone(), self.limits.config()));
+        let puller = Arc::new(Puller::new(registry, store.clone(), pulls));
         puller.flush_leftovers();
-        let volumes = Arc::new(Volumes::new(store, mounter, puller));
+        let volumes = Arc::new(Volumes::new(store, mounter, puller.clone()));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
         tracing::info!(
             published = recovered.published,
@@ -106,7 +116,9 @@ impl NodeArgs {
             let served = server::serve(listener, identity, node, raised(stopped.clone())).await;
             served.map_err(|e| Failure::failed(&e))
         };
-        tokio::try_join!(serving, self.register(raised(stopped.clone())))?;
+        // Recovery is over: what is mounted is known.
+        let collecting = async { Ok(puller.collect_regularly(raised(stopped.clone())).await) };
+        tokio::try_join!(serving, self.register(raised(stopped.clone())), collecting)?;
         tracing::info!("stopped; published volumes stay mounted");
         Ok(())
     }

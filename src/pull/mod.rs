@@ -3,6 +3,7 @@
 //! A pull runs in a task of its own (see [`flight`]); who asked may leave and come back. It is
 //! shared only by callers with the same reference, the same options *and* the same credentials.
 
+pub mod collect;
 pub mod error;
 pub mod flight;
 mod inspect;
@@ -16,10 +17,12 @@ pub mod source;
 mod walk;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
+pub use collect::{CollectPolicy, Collected, Occasion};
 pub use error::{Blame, PullError};
 use flight::{Flight, Flights};
 pub use inspect::{Inspected, InspectedPart, inspect};
@@ -51,6 +54,8 @@ pub struct PullConfig {
     pub timeout: Duration,
     /// States in a skill's life (`io.skillimage.status`) in which it is not pulled.
     pub refuse_status: Vec<Status>,
+    /// When trees go that nobody uses.
+    pub collect: CollectPolicy,
 }
 
 impl Default for PullConfig {
@@ -61,6 +66,7 @@ impl Default for PullConfig {
             concurrent: 8,
             timeout: Duration::from_secs(1800),
             refuse_status: vec![Status::Archived],
+            collect: CollectPolicy::default(),
         }
     }
 }
@@ -142,13 +148,25 @@ pub struct Puller {
     config: PullConfig,
     slots: Semaphore,
     flights: Flights<Key, Arc<Pulled>, PullError>,
+    /// Held while garbage is collected.
+    collecting: Mutex<()>,
+    /// How many trees have been collected.
+    freed: AtomicU64,
 }
 
 impl Puller {
     /// A puller into `store`.
     pub fn new(registry: Registry, store: Arc<Store>, config: PullConfig) -> Self {
         let slots = Semaphore::new(config.concurrent.max(1));
-        Self { registry, store, config, slots, flights: Flights::default() }
+        Self {
+            registry,
+            store,
+            config,
+            slots,
+            flights: Flights::default(),
+            collecting: Mutex::default(),
+            freed: AtomicU64::new(0),
+        }
     }
 
     /// Starts a pull, or joins the one that runs for the same thing and the same credentials.
@@ -184,9 +202,16 @@ impl Puller {
         let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
         // The wait for a turn is not the pull's fault: its time starts here.
         let limit = self.config.timeout;
-        tokio::time::timeout(limit, self.remote(&request, &progress))
-            .await
-            .map_err(|_| PullError::Timeout(limit.as_secs()))?
+        let pull = async {
+            let freed = self.freed();
+            match self.remote(&request, &progress).await {
+                Err(error) if error.is_disk_full() && self.made_space(freed).await => {
+                    self.remote(&request, &progress).await
+                }
+                outcome => outcome,
+            }
+        };
+        tokio::time::timeout(limit, pull).await.map_err(|_| PullError::Timeout(limit.as_secs()))?
     }
 
     /// Who this caller is to a repository: the matching credentials, or nobody.

@@ -16,7 +16,7 @@ use skillmount::csi::v1::node_client::NodeClient;
 use skillmount::csi::v1::volume_capability::{AccessMode, AccessType, MountVolume, access_mode};
 use skillmount::csi::v1::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
 use skillmount::mount::{KernelMounter, Mounter};
-use skillmount::pull::{PullConfig, Puller};
+use skillmount::pull::{CollectPolicy, Collected, Occasion, PullConfig, Puller};
 use skillmount::registry::{Registry, RegistryConfig, install_crypto_provider};
 use skillmount::store::Store;
 use skillmount::unpack::Limits;
@@ -34,6 +34,7 @@ pub struct Setup {
     pub limits: Limits,
     pub platform: Platform,
     pub mounter: Arc<dyn Mounter>,
+    pub collect: CollectPolicy,
 }
 
 impl Default for Setup {
@@ -45,6 +46,7 @@ impl Default for Setup {
             limits: Limits::default(),
             platform: Platform::node(),
             mounter: Arc::new(KernelMounter::detect()),
+            collect: CollectPolicy::default(),
         }
     }
 }
@@ -56,6 +58,7 @@ pub struct Driver {
     served: JoinHandle<()>,
     client: Client,
     store: Weak<Store>,
+    puller: Weak<Puller>,
 }
 
 /// What kubelet is to a driver. Clones share one connection.
@@ -85,10 +88,12 @@ impl Driver {
             platform: setup.platform,
             concurrent: 8,
             timeout: Duration::from_secs(60),
+            collect: setup.collect,
             ..PullConfig::default()
         };
         let weak = Arc::downgrade(&store);
         let puller = Arc::new(Puller::new(registry, store.clone(), config));
+        let weak_puller = Arc::downgrade(&puller);
         let volumes = Arc::new(Volumes::new(store, setup.mounter, puller));
         volumes.recover().expect("recover");
         let socket = root.join("csi.sock");
@@ -102,7 +107,7 @@ impl Driver {
         });
         std::fs::create_dir_all(root.join("pods")).expect("make pods");
         let client = Client::connect(&socket).await;
-        Self { root: root.into(), stop: Some(stop), served, client, store: weak }
+        Self { root: root.into(), stop: Some(stop), served, client, store: weak, puller: weak_puller }
     }
 
     pub fn client(&self) -> Client {
@@ -125,6 +130,20 @@ impl Driver {
 
     pub async fn unpublish(&self, volume: &Volume) -> Result<(), Status> {
         self.client.unpublish(volume).await
+    }
+
+    /// Collects garbage now; nothing does by itself.
+    pub async fn collect(&self) -> Collected {
+        let puller = self.puller.upgrade().expect("a running driver");
+        puller.collect(Occasion::Regular).await.expect("collect")
+    }
+
+    /// Waits until no more than `count` trees are in use: a tree also is while it is flushed.
+    pub async fn in_use(&self, count: usize) {
+        let store = self.store.upgrade().expect("a running driver");
+        while store.trees().iter().filter(|tree| tree.in_use).count() > count {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Stops as SIGTERM does.
