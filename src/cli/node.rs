@@ -117,7 +117,10 @@ impl NodeArgs {
             served.map_err(|e| Failure::failed(&e))
         };
         // Recovery is over: what is mounted is known.
-        let collecting = async { Ok(puller.collect_regularly(raised(stopped.clone())).await) };
+        let collecting = async {
+            puller.collect_regularly(raised(stopped.clone())).await;
+            Ok(())
+        };
         tokio::try_join!(serving, self.register(raised(stopped.clone())), collecting)?;
         tracing::info!("stopped; published volumes stay mounted");
         Ok(())

@@ -35,20 +35,20 @@ impl PruneArgs {
         if self.dry_run {
             let bytes = sum(&unused);
             return print(&format!(
-                "would remove {} trees, {}; {kept} are in use\n",
+                "trees to remove: {}, {}; in use: {kept}\n",
                 unused.len(),
                 HumanBytes(bytes)
             ));
         }
         let done = collect(&store, &CollectPolicy::everything(), Occasion::Regular);
         print(&format!(
-            "removed {} trees, {}; {kept} are in use\n",
+            "trees removed: {}, {}; in use: {kept}\n",
             done.trees,
             HumanBytes(done.bytes)
         ))?;
         match done.failed {
             0 => Ok(()),
-            failed => Err(Failure::Failed(format!("{failed} things could not be removed"))),
+            failed => Err(Failure::Failed(format!("{failed} could not be removed"))),
         }
     }
 }

@@ -12,6 +12,7 @@
 mod canary;
 mod crash;
 mod deadline;
+mod gc;
 mod messages;
 #[path = "../support/namespace.rs"]
 mod namespace;

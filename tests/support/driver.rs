@@ -107,7 +107,14 @@ impl Driver {
         });
         std::fs::create_dir_all(root.join("pods")).expect("make pods");
         let client = Client::connect(&socket).await;
-        Self { root: root.into(), stop: Some(stop), served, client, store: weak, puller: weak_puller }
+        Self {
+            root: root.into(),
+            stop: Some(stop),
+            served,
+            client,
+            store: weak,
+            puller: weak_puller,
+        }
     }
 
     pub fn client(&self) -> Client {

@@ -151,7 +151,8 @@ fn the_last_use_is_noted_when_a_volume_ends_and_not_when_it_begins() {
 fn a_crash_between_the_steps_of_a_removal_leaves_nothing_for_long() {
     let description = format!("trees/{KEY}.json");
     let tree = format!("trees/{KEY}");
-    let steps: [(&str, fn(&State, &str)); 3] = [
+    type Step = (&'static str, fn(&State, &str));
+    let steps: [Step; 3] = [
         ("the description is gone", |_, _| {}),
         ("the directory is in staging", |state, tree| {
             fs::rename(state.path(tree), state.path("staging/7")).unwrap();
@@ -230,7 +231,7 @@ fn removal_never_meets_a_use() {
         let volumes = ["csi-1", "csi-2"].map(|volume| scope.spawn(move || publish(volume)));
         let outcomes = volumes.map(std::thread::ScopedJoinHandle::join);
         ended.store(true, std::sync::atomic::Ordering::Relaxed);
-        outcomes.map(Result::unwrap);
+        outcomes.into_iter().for_each(Result::unwrap);
     });
     for tree in store.trees() {
         assert!(discard(&store, &tree.key));
