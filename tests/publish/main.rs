@@ -17,6 +17,8 @@ mod messages;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod node;
+#[cfg(target_env = "gnu")]
+mod removal;
 mod republish;
 mod restart;
 mod rights;
