@@ -34,7 +34,7 @@ pub(super) struct InspectArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(super) enum Output {
     Text,
     Json,
 }
@@ -133,7 +133,7 @@ fn shape(part: &InspectedPart) -> &'static str {
 
 /// A description may hold anything: it stays on its line and away from the terminal's controls.
 /// Quotes and backslashes are as harmless as they are common.
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     let mut line = String::new();
     for char in text.split_whitespace().collect::<Vec<_>>().join(" ").chars() {
         match char {

@@ -1,12 +1,15 @@
 //! The command line: flags, their environment names, and what each subcommand wires together.
 
 mod args;
+mod garbage;
 mod inspect;
 mod node;
 mod policy;
+mod prune;
 mod pull;
 mod source;
 mod stop;
+mod volumes;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -36,6 +39,10 @@ enum Command {
     Inspect(Box<inspect::InspectArgs>),
     /// Write the files that a volume would show into a directory
     Pull(Box<pull::PullArgs>),
+    /// List what is published on this node
+    Volumes(volumes::VolumesArgs),
+    /// Remove what no volume uses; the driver must not be running
+    Prune(prune::PruneArgs),
     /// Print the version
     Version,
 }
@@ -75,6 +82,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Node(args) => args.run(),
         Command::Inspect(args) => args.run(),
         Command::Pull(args) => args.run(),
+        Command::Volumes(args) => args.run(),
+        Command::Prune(args) => args.run(),
         Command::Version => print(&format!("skillmount {}\n", env!("CARGO_PKG_VERSION"))),
     };
     let (text, code) = match outcome {

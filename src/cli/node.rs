@@ -8,6 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
+use super::garbage::GarbageArgs;
 use super::policy::PolicyArgs;
 use super::stop::stop;
 use super::{Failure, runtime};
@@ -54,6 +55,8 @@ pub(super) struct NodeArgs {
     #[command(flatten)]
     policy: PolicyArgs,
     #[command(flatten)]
+    garbage: GarbageArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -66,7 +69,8 @@ impl NodeArgs {
         logging::init(self.log.log_format, &self.log.log_level).map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
         let registry = Registry::new(self.registry.config()).map_err(|e| Failure::usage(&e))?;
-        let config = self.policy.config(self.limits.config())?;
+        let pulls = self.policy.config(self.limits.config())?;
+        let pulls = PullConfig { collect: self.garbage.policy()?, ..pulls };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
@@ -76,24 +80,25 @@ impl NodeArgs {
             registry = ?self.registry,
             limits = ?self.limits,
             policy = ?self.policy,
+            garbage = ?self.garbage,
             "starting"
         );
         raise_file_limit();
-        runtime()?.block_on(self.serve(&socket, registry, config))
+        runtime()?.block_on(self.serve(&socket, registry, pulls))
     }
 
     async fn serve(
         self,
         socket: &Path,
         registry: Registry,
-        config: PullConfig,
+        pulls: PullConfig,
     ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
         let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;
         let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
-        let puller = Arc::new(Puller::new(registry, store.clone(), config));
+        let puller = Arc::new(Puller::new(registry, store.clone(), pulls));
         puller.flush_leftovers();
-        let volumes = Volumes::new(store, mounter, puller);
+        let volumes = Volumes::new(store, mounter, puller.clone());
         let volumes = Arc::new(volumes.with_node_files(self.policy.node_files()));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
         tracing::info!(
@@ -117,7 +122,12 @@ impl NodeArgs {
             let served = server::serve(listener, identity, node, raised(stopped.clone())).await;
             served.map_err(|e| Failure::failed(&e))
         };
-        tokio::try_join!(serving, self.register(raised(stopped.clone())))?;
+        // Recovery is over: what is mounted is known.
+        let collecting = async {
+            puller.collect_regularly(raised(stopped.clone())).await;
+            Ok(())
+        };
+        tokio::try_join!(serving, self.register(raised(stopped.clone())), collecting)?;
         tracing::info!("stopped; published volumes stay mounted");
         Ok(())
     }

@@ -223,6 +223,22 @@ impl PullError {
         }
     }
 
+    /// Whether the disk of the state directory, or the quota on it, is used up.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Unpack(error) => match &error.problem {
+                Problem::Sink { source, .. } => is_full(source),
+                _ => false,
+            },
+            Self::Member { source, .. } => source.is_disk_full(),
+            Self::Materialise(source) => source.io().is_some_and(is_full),
+            Self::Commit(source) => source.is_full(),
+            Self::State(source) => is_full(source),
+            Self::Remember(source) => source.is_full(),
+            _ => false,
+        }
+    }
+
     /// Whose move it is.
     pub fn blame(&self) -> Blame {
         match self {

@@ -4,6 +4,7 @@
 //! shared only by callers with the same reference, the same options *and* the same credentials.
 
 mod backoff;
+pub mod collect;
 pub mod error;
 pub mod flight;
 mod inspect;
@@ -18,12 +19,14 @@ pub mod verification;
 mod walk;
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 
 use backoff::Backoff;
 pub use backoff::MAX_PAUSE;
+pub use collect::{CollectPolicy, Collected, Occasion};
 pub use error::{Blame, PullError};
 use flight::{Flight, Flights};
 pub use inspect::{Inspected, InspectedPart, inspect};
@@ -60,6 +63,8 @@ pub struct PullConfig {
     pub refuse_status: Vec<Status>,
     /// Who is served what is stored.
     pub verification: Verification,
+    /// When trees go that nobody uses.
+    pub collect: CollectPolicy,
 }
 
 impl Default for PullConfig {
@@ -72,6 +77,7 @@ impl Default for PullConfig {
             backoff: Duration::from_secs(10),
             refuse_status: vec![Status::Archived],
             verification: Verification::default(),
+            collect: CollectPolicy::default(),
         }
     }
 }
@@ -154,6 +160,10 @@ pub struct Puller {
     slots: Semaphore,
     flights: Flights<Key, Arc<Pulled>, PullError>,
     backoff: Backoff,
+    /// Held while garbage is collected.
+    collecting: Mutex<()>,
+    /// How many trees have been collected.
+    freed: AtomicU64,
 }
 
 impl Puller {
@@ -161,7 +171,16 @@ impl Puller {
     pub fn new(registry: Registry, store: Arc<Store>, config: PullConfig) -> Self {
         let slots = Semaphore::new(config.concurrent.max(1));
         let backoff = Backoff::new(config.backoff);
-        Self { registry, store, config, slots, flights: Flights::default(), backoff }
+        Self {
+            registry,
+            store,
+            config,
+            slots,
+            flights: Flights::default(),
+            backoff,
+            collecting: Mutex::default(),
+            freed: AtomicU64::new(0),
+        }
     }
 
     /// Starts a pull, or joins the one that runs for the same thing and the same credentials.
@@ -213,9 +232,16 @@ impl Puller {
         let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
         // The wait for a turn is not the pull's fault: its time starts here.
         let limit = self.config.timeout;
-        tokio::time::timeout(limit, self.remote(request, progress))
-            .await
-            .map_err(|_| PullError::Timeout(limit.as_secs()))?
+        let pull = async {
+            let freed = self.freed();
+            match self.remote(request, progress).await {
+                Err(error) if error.is_disk_full() && self.made_space(freed).await => {
+                    self.remote(request, progress).await
+                }
+                outcome => outcome,
+            }
+        };
+        tokio::time::timeout(limit, pull).await.map_err(|_| PullError::Timeout(limit.as_secs()))?
     }
 
     /// Who this caller is to a repository: the matching credentials, or nobody.

@@ -12,7 +12,7 @@ use super::{Found, PullError, PullPolicy, PullRequest, Pulled, Puller, blocking,
 use super::{layers, progress::Progress, progress::Step};
 use crate::observability::chain;
 use crate::reference::{Digest, Selector};
-use crate::store::{Staging, StoredTree, TreeInfo};
+use crate::store::{FlushError, Staging, StoredTree, TreeInfo};
 use crate::unpack::DiskSink;
 use crate::unpack::Unpacked;
 
@@ -62,13 +62,14 @@ impl Puller {
         let puller = self.clone();
         tokio::task::spawn_blocking(move || {
             for key in keys {
-                if let Err(error) = puller.store.flush(&key) {
-                    let error = chain(&error);
-                    tracing::warn!(
+                match puller.store.flush(&key) {
+                    // It has been collected already.
+                    Ok(()) | Err(FlushError::Unknown(_)) => {}
+                    Err(error) => tracing::warn!(
                         tree = key,
-                        error,
+                        error = chain(&error),
                         "cannot flush a tree; after a power cut it is pulled again"
-                    );
+                    ),
                 }
             }
         });

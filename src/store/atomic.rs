@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -151,7 +151,7 @@ pub(super) fn read_json<T: DeserializeOwned>(
     })
 }
 
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -164,6 +164,22 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     match bytes.len() as u64 > MAX_FILE {
         true => Err(io::Error::other("larger than any file of the store")),
         false => Ok(bytes),
+    }
+}
+
+/// How often it is written down that a file was read.
+const READ_NOTED: Duration = Duration::from_secs(24 * 3600);
+
+/// Makes a file that was read young again, once a day: [`super::sweep`] drops the old ones.
+pub(super) fn keep(path: &Path) {
+    let now = SystemTime::now();
+    let is_old = |written: SystemTime| now.duration_since(written).is_ok_and(|d| d > READ_NOTED);
+    let kept = fs::metadata(path).and_then(|metadata| match is_old(metadata.modified()?) {
+        true => File::open(path)?.set_modified(now),
+        false => Ok(()),
+    });
+    if let Err(error) = kept {
+        tracing::debug!(path = %path.display(), %error, "cannot note that a file was read");
     }
 }
 

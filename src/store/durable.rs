@@ -69,13 +69,14 @@ pub(super) fn describe(
 
 /// Brings a tree to the disk and marks it.
 pub(super) fn flush(shared: &Shared, key: &str) -> Result<(), FlushError> {
-    let tree = shared.tree(key).ok_or_else(|| FlushError::Unknown(key.into()))?;
+    let tree = shared.index.quietly(key).ok_or_else(|| FlushError::Unknown(key.into()))?;
     if tree.is_durable() {
         return Ok(());
     }
     let sync = File::open(tree.path()).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
     sync.map_err(|source| FlushError::Sync { path: tree.path().into(), source })?;
     describe(shared, &tree.info, true)?;
+    tree.note_use();
     tree.set_durable();
     Ok(())
 }

@@ -3,6 +3,8 @@
 //! Content is shared by digest, permission is not. A grant that cannot be read is no grant: its
 //! loss costs one request to the registry.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::atomic::{self, Durability};
@@ -91,11 +93,21 @@ pub(super) fn covers(
     let Some(document) = load(shared, repository, digest)? else {
         return Ok(false);
     };
-    Ok(document.everyone
+    let covered = document.everyone
         || identities.iter().any(|identity| match identity {
             Identity::Anonymous => false,
             Identity::Login(hash) => document.identities.contains(hash),
-        }))
+        });
+    if covered {
+        atomic::keep(&shared.layout.grants.join(file_name(repository, digest)));
+    }
+    Ok(covered)
+}
+
+/// What a file of grants is for.
+pub(super) fn digest_of(shared: &Shared, path: &Path) -> Result<Option<Digest>, FileError> {
+    let found = atomic::read_json(path, &shared.quarantine, |d: &Document| d.version == VERSION)?;
+    Ok(found.map(|document| document.digest))
 }
 
 pub(super) fn exists(

@@ -97,7 +97,7 @@ impl Layout {
     }
 
     /// The version on disk, if it is one that is known; `None` for an empty directory.
-    fn check_format(&self) -> Result<Option<u64>, OpenError> {
+    pub(super) fn check_format(&self) -> Result<Option<u64>, OpenError> {
         let path = self.root.join(FORMAT_FILE);
         let bytes = match fs::read(&path) {
             Ok(bytes) => bytes,

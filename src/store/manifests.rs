@@ -5,7 +5,7 @@ use super::error::FileError;
 use super::trees::Shared;
 use crate::reference::{Digest, Hasher};
 
-fn file_name(digest: &Digest) -> String {
+pub(super) fn file_name(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
 
@@ -16,12 +16,16 @@ pub(super) fn put(shared: &Shared, digest: &Digest, body: &[u8]) -> Result<(), F
 /// Verified, so that neither a bit flip nor a half-written file passes for content.
 pub(super) fn get(shared: &Shared, digest: &Digest) -> Result<Option<Vec<u8>>, FileError> {
     let path = shared.layout.manifests.join(file_name(digest));
-    atomic::read(&path, &shared.quarantine, |body| {
+    let found = atomic::read(&path, &shared.quarantine, |body| {
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&body);
         match hasher.finish() == *digest {
             true => Ok(body),
             false => Err("its content does not have the digest of its name".into()),
         }
-    })
+    })?;
+    if found.is_some() {
+        atomic::keep(&path);
+    }
+    Ok(found)
 }

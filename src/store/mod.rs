@@ -16,7 +16,9 @@
 mod atomic;
 mod durable;
 mod error;
+mod gc;
 mod grants;
+mod index;
 mod layout;
 mod lock;
 mod manifests;
@@ -24,14 +26,16 @@ mod records;
 mod references;
 mod remove;
 mod staging;
+mod sweep;
 mod trees;
 
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, SystemTime};
 
 use crate::credentials::{Identity, Salt};
 use crate::reference::{Digest, Reference, Repository};
@@ -42,6 +46,8 @@ use lock::Lock;
 use trees::Shared;
 
 pub use error::{CommitError, FileError, FlushError, OpenError, is_full};
+pub use gc::{DiscardError, Disk};
+pub use index::TreeUse;
 pub use records::{
     MountIdentity, Pod, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
 };
@@ -63,6 +69,8 @@ pub struct Store {
     next_staging: AtomicU64,
     /// Grants are read, changed and written.
     grants: Mutex<()>,
+    /// Held by whoever writes what [`sweep`](Self::sweep) may remove.
+    writing: RwLock<()>,
 }
 
 impl Store {
@@ -81,12 +89,17 @@ impl Store {
         let salt = salt(&shared)?;
         empty_staging(&shared)?;
         prune_quarantine(&shared)?;
-        shared.load(&records::mounted_trees(&shared)?)?;
+        let records = records::list(&shared)?;
+        shared.load(&records::mounted_trees(&records, &shared.boot_id))?;
+        for record in &records {
+            shared.index.names(&record.volume_id, &record.trees);
+        }
         Ok(Self {
             shared: Arc::new(shared),
             salt,
             next_staging: AtomicU64::new(0),
             grants: Mutex::new(()),
+            writing: RwLock::new(()),
         })
     }
 
@@ -110,9 +123,41 @@ impl Store {
         &self.salt
     }
 
-    /// The tree of a content key, if it is here and whole. Needs no disk.
+    /// The tree of a content key, if it is here and whole. Needs no disk. It stays as long as
+    /// somebody holds it or a record names it.
     pub fn tree(&self, key: &str) -> Option<Arc<StoredTree>> {
-        self.shared.tree(key)
+        self.shared.index.tree(key)
+    }
+
+    /// All trees, with who uses them at this moment; in no order.
+    pub fn trees(&self) -> Vec<TreeUse> {
+        self.shared.index.all()
+    }
+
+    /// Removes a tree that nobody uses nor has used since `used_at`. Whether it did.
+    pub fn discard(&self, key: &str, used_at: u64) -> Result<bool, DiscardError> {
+        gc::discard(&self.shared, &self.next_staging, key, used_at)
+    }
+
+    /// Keeps a tree while this store is open: it is mounted, and no record says so. Whether
+    /// there is such a tree that no record names.
+    pub fn pin(&self, key: &str) -> bool {
+        let unknown = !self.shared.index.is_named(key) && self.shared.index.quietly(key).is_some();
+        if unknown {
+            self.shared.index.pin(key);
+        }
+        unknown
+    }
+
+    /// Drops manifests, references and grants that were not used for `retention` and that no
+    /// volume depends on, and those that lead to nothing. How many.
+    pub fn sweep(&self, retention: Duration) -> Result<u64, FileError> {
+        sweep::sweep(&self.shared, &self.writing, retention, SystemTime::now())
+    }
+
+    /// The file system that the state directory is on.
+    pub fn disk(&self) -> io::Result<Disk> {
+        gc::disk(&self.shared)
     }
 
     /// A new private directory to make a tree in.
@@ -128,11 +173,12 @@ impl Store {
 
     /// The keys of the trees that [`flush`](Self::flush) has work for, sorted.
     pub fn unflushed(&self) -> Vec<String> {
-        self.shared.unflushed()
+        self.shared.index.unflushed()
     }
 
     /// Keeps a manifest's or index's body, which the caller has verified.
     pub fn put_manifest(&self, digest: &Digest, body: &[u8]) -> Result<(), FileError> {
+        let _writing = self.writing();
         manifests::put(&self.shared, digest, body)
     }
 
@@ -143,6 +189,7 @@ impl Store {
 
     /// Remembers what a reference resolved to, now.
     pub fn put_reference(&self, reference: &Reference, digest: &Digest) -> Result<(), FileError> {
+        let _writing = self.writing();
         references::put(&self.shared, reference, digest)
     }
 
@@ -160,6 +207,7 @@ impl Store {
         identity: &Identity,
     ) -> Result<(), FileError> {
         let _guard = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = self.writing();
         grants::add(&self.shared, repository, digest, identity)
     }
 
@@ -191,9 +239,14 @@ impl Store {
         self.is_granted(repository, &grants::of_tree(key), &[])
     }
 
-    /// Writes a volume's record over the one that is there.
+    /// Writes a volume's record over the one that is there. The trees that it names stay until
+    /// it is replaced or removed; they are held by the caller until then.
     pub fn put_record(&self, record: &Record) -> Result<(), FileError> {
-        records::put(&self.shared, record)
+        // Before it is written, and besides what the old one names, in case this fails.
+        self.shared.index.will_name(&record.volume_id, &record.trees);
+        records::put(&self.shared, record)?;
+        self.shared.index.names(&record.volume_id, &record.trees);
+        Ok(())
     }
 
     /// A volume's record. One that makes no sense is put aside and counts as absent.
@@ -203,13 +256,30 @@ impl Store {
 
     /// Removes a volume's record; that there is none is success.
     pub fn remove_record(&self, volume_id: &str) -> Result<(), FileError> {
-        records::remove(&self.shared, volume_id)
+        let trees = self.shared.index.named_by(volume_id);
+        records::remove(&self.shared, volume_id)?;
+        self.shared.index.names(volume_id, &[]);
+        trees.iter().for_each(|tree| tree.note_use());
+        Ok(())
     }
 
     /// All records, in a stable order.
     pub fn records(&self) -> Result<Vec<Record>, FileError> {
         records::list(&self.shared)
     }
+
+    fn writing(&self) -> RwLockReadGuard<'_, ()> {
+        self.writing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The records of the state directory `root`, in a stable order, and the files among them that
+/// are not understood. Changes nothing and needs no lock: another process may be using it.
+pub fn peek_records(root: &Path) -> Result<(Vec<Record>, Vec<PathBuf>), OpenError> {
+    let layout = Layout::new(root);
+    layout.check_format()?;
+    records::peek(&layout.records)
+        .map_err(|source| OpenError::List { path: layout.records.clone(), source })
 }
 
 /// For what only saves work: not being able to read it is as good as not having it.

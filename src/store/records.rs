@@ -1,7 +1,8 @@
 //! Records: what the driver remembers of each published volume.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -152,9 +153,34 @@ pub(super) fn list(shared: &Shared) -> Result<Vec<Record>, FileError> {
 }
 
 /// The trees that pods may have mounted in this boot.
-pub(super) fn mounted_trees(shared: &Shared) -> Result<BTreeSet<String>, FileError> {
-    let records = list(shared)?;
+pub(super) fn mounted_trees(records: &[Record], boot_id: &str) -> BTreeSet<String> {
     // A record without a mount may belong to one that was made just before a crash.
-    let is_current = |r: &Record| r.mount.as_ref().is_none_or(|m| m.boot_id == shared.boot_id);
-    Ok(records.into_iter().filter(is_current).flat_map(|record| record.trees).collect())
+    let is_current = |r: &&Record| r.mount.as_ref().is_none_or(|m| m.boot_id == boot_id);
+    records.iter().filter(is_current).flat_map(|record| record.trees.iter().cloned()).collect()
+}
+
+/// The records of a state directory that another process may be using: each file is whole or
+/// absent. Besides, the files that are not understood, which stay where they are.
+pub(super) fn peek(dir: &Path) -> io::Result<(Vec<Record>, Vec<PathBuf>)> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    let (mut records, mut odd) = (Vec::new(), Vec::new());
+    for path in paths {
+        match atomic::read_file(&path) {
+            Ok(bytes) => match serde_json::from_slice::<Record>(&bytes) {
+                Ok(record) if record.version == RECORD_VERSION => records.push(record),
+                Ok(_) | Err(_) => odd.push(path),
+            },
+            // Its volume has ended meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((records, odd))
 }

@@ -1,5 +1,7 @@
 //! What references resolved to, last time.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use super::atomic::{self, Durability, now};
@@ -54,5 +56,14 @@ pub(super) fn get(
     let text = reference.to_string();
     let is_ours = |d: &Document| d.version == VERSION && d.reference.to_string() == text;
     let found = atomic::read_json(&path, &shared.quarantine, is_ours)?;
+    if found.is_some() {
+        atomic::keep(&path);
+    }
     Ok(found.map(|d| ReferenceRecord { digest: d.digest, resolved_at: d.resolved_at }))
+}
+
+/// What a file's reference resolved to.
+pub(super) fn digest_of(shared: &Shared, path: &Path) -> Result<Option<Digest>, FileError> {
+    let found = atomic::read_json(path, &shared.quarantine, |d: &Document| d.version == VERSION)?;
+    Ok(found.map(|document| document.digest))
 }

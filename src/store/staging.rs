@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use rustix::fs::{Mode, OFlags, mkdirat, openat, renameat};
 use rustix::io::Errno;
@@ -88,7 +89,7 @@ impl Staging {
         }
         let shared = &self.shared;
         let _guard = shared.commit.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(existing) = shared.tree(key) {
+        if let Some(existing) = shared.index.tree(key) {
             return Ok(existing);
         }
         let path = shared.layout.trees.join(key);
@@ -102,8 +103,8 @@ impl Staging {
             }
             return Err(error.into());
         }
-        let tree = Arc::new(StoredTree::new(info, path, false));
-        shared.insert(Arc::clone(&tree));
+        let tree = Arc::new(StoredTree::new(info, path, false, SystemTime::now()));
+        shared.index.insert(Arc::clone(&tree));
         Ok(tree)
     }
 

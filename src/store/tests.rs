@@ -8,6 +8,8 @@ use super::*;
 use crate::artifact::skill::Shape;
 
 mod files;
+mod gc;
+mod sweep;
 
 const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -205,7 +207,8 @@ fn a_tree_is_committed_once_and_found_again() {
     drop((store, tree));
     let store = state.open();
     assert_eq!(store.tree(KEY).unwrap().info, info(KEY));
-    let raw = StoredTree::new(TreeInfo { shape: Shape::Raw, ..info(KEY) }, "/t".into(), false);
+    let info = TreeInfo { shape: Shape::Raw, ..info(KEY) };
+    let raw = StoredTree::new(info, "/t".into(), false, SystemTime::now());
     assert_eq!(raw.flat(0), Path::new("/t/root"));
 }
 

@@ -1,18 +1,20 @@
 //! Trees: immutable files under a content key, and the index of those that are whole.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
 use super::atomic::{self, Quarantine};
 use super::durable::Description;
 use super::error::OpenError;
+use super::index::Index;
 use super::layout::{self, Layout};
 use super::lock::Lock;
 use super::remove::remove_tree;
@@ -81,11 +83,15 @@ pub struct StoredTree {
     pub info: TreeInfo,
     path: PathBuf,
     durable: AtomicBool,
+    /// Nanoseconds since 1970. On disk it is the description's modification time, which is
+    /// written when a volume ends: a start of a pod writes nothing for it.
+    used_at: AtomicU64,
 }
 
 impl StoredTree {
-    pub(super) fn new(info: TreeInfo, path: PathBuf, durable: bool) -> Self {
-        Self { info, path, durable: AtomicBool::new(durable) }
+    pub(super) fn new(info: TreeInfo, path: PathBuf, durable: bool, used_at: SystemTime) -> Self {
+        let (durable, used_at) = (AtomicBool::new(durable), AtomicU64::new(nanoseconds(used_at)));
+        Self { info, path, durable, used_at }
     }
 
     /// The directory whose entries are the skill's files, or a raw tree's. A slot that the tree
@@ -115,6 +121,30 @@ impl StoredTree {
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
+
+    pub(super) fn used_at(&self) -> u64 {
+        self.used_at.load(Ordering::Acquire)
+    }
+
+    /// It is used now.
+    pub(super) fn touch(&self) {
+        self.used_at.fetch_max(nanoseconds(SystemTime::now()), Ordering::AcqRel);
+    }
+
+    /// Writes down when it was used last. Losing that makes it look older than it is, no more.
+    pub(super) fn note_use(&self) {
+        let description = self.path.with_extension("json");
+        let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.used_at());
+        let noted = fs::File::open(&description).and_then(|file| file.set_modified(at));
+        if let Err(error) = noted {
+            tracing::debug!(tree = self.info.key, %error, "cannot note a tree's last use");
+        }
+    }
+}
+
+fn nanoseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What the store shares with its stagings. Holds the lock, so that a staging that outlives the
@@ -128,7 +158,7 @@ pub(super) struct Shared {
     pub(super) staging_fd: OwnedFd,
     /// Held while a tree goes from staging into the index.
     pub(super) commit: Mutex<()>,
-    index: RwLock<HashMap<String, Arc<StoredTree>>>,
+    pub(super) index: Index,
     _lock: Lock,
 }
 
@@ -144,29 +174,11 @@ impl Shared {
             trees_fd: directory(&layout.trees)?,
             staging_fd: directory(&layout.staging)?,
             commit: Mutex::new(()),
-            index: RwLock::default(),
+            index: Index::default(),
             layout,
             boot_id,
             _lock: lock,
         })
-    }
-
-    pub(super) fn tree(&self, key: &str) -> Option<Arc<StoredTree>> {
-        self.index.read().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
-    }
-
-    pub(super) fn insert(&self, tree: Arc<StoredTree>) {
-        let mut index = self.index.write().unwrap_or_else(PoisonError::into_inner);
-        index.insert(tree.info.key.clone(), tree);
-    }
-
-    /// The keys of the trees that a power cut would cost, sorted.
-    pub(super) fn unflushed(&self) -> Vec<String> {
-        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
-        let mut keys: Vec<_> =
-            index.values().filter(|tree| !tree.is_durable()).map(|t| t.info.key.clone()).collect();
-        keys.sort();
-        keys
     }
 
     /// Fills the index at open, and removes what is not whole. `mounted` are the trees that pods
@@ -196,7 +208,12 @@ impl Shared {
             entries.directories.remove(&key);
             let durable = found.is_durable();
             let directory = self.layout.trees.join(&key);
-            self.insert(Arc::new(StoredTree::new(found.tree, directory, durable)));
+            let written = fs::metadata(&path).and_then(|metadata| metadata.modified());
+            // A time to come, from a clock that was wrong, would keep the tree until then.
+            let now = SystemTime::now();
+            let used_at = written.map_or(now, |written| written.min(now));
+            let tree = StoredTree::new(found.tree, directory, durable, used_at);
+            self.index.insert(Arc::new(tree));
         }
         for key in entries.directories {
             match mounted.contains(&key) {

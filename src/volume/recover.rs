@@ -1,8 +1,9 @@
 //! What a dead driver left: half-made volumes are undone, whole ones are known again.
 
 use super::Volumes;
+use crate::mount::Mounter;
 use crate::observability::chain;
-use crate::store::{FileError, RecordState};
+use crate::store::{FileError, RecordState, Store};
 
 /// What was found at start.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -27,10 +28,36 @@ pub enum RecoverError {
     Records(#[from] FileError),
 }
 
+/// Keeps the trees that are mounted without a record: it was unreadable, and lies in quarantine.
+/// The mount table is text, and all that it has to hold is the tree's path.
+pub fn keep_mounted(store: &Store, mounter: &dyn Mounter) {
+    let mounts = match mounter.mounts() {
+        Ok(mounts) => mounts,
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!(error, "cannot read the mounts: the trees of now are not collected");
+            store.trees().iter().for_each(|tree| _ = store.pin(&tree.key));
+            return;
+        }
+    };
+    for mount in mounts {
+        let root = mount.root.to_string_lossy();
+        for text in [mount.super_options.as_str(), &root] {
+            for key in text.split("/trees/").skip(1).filter_map(|rest| rest.get(..64)) {
+                if store.pin(key) {
+                    let at = mount.mount_point.display();
+                    tracing::warn!(tree = key, %at, "a tree is mounted without a record");
+                }
+            }
+        }
+    }
+}
+
 impl Volumes {
     /// Decides about every record, before the first call is served. A publish that did not end
     /// was never answered with `OK`, so no container has seen it: it is undone.
     pub fn recover(&self) -> Result<Recovered, RecoverError> {
+        keep_mounted(&self.store, &*self.mounter);
         let mut found = Recovered::default();
         for record in self.store.records()? {
             match record.state {

@@ -286,7 +286,7 @@ fn kill_at_random_moments_loses_and_leaks_nothing() {
 /// Lets the driver run into its `at`th step of a call, and kills it before that one. Which it
 /// was: none if the call came to its end without one.
 #[cfg(target_env = "gnu")]
-async fn killed_at(
+pub(crate) async fn killed_at(
     node: Node,
     at: usize,
     root: &Path,

@@ -13,11 +13,14 @@ mod backoff;
 mod canary;
 mod crash;
 mod deadline;
+mod gc;
 mod messages;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod node;
 mod node_credentials;
+#[cfg(target_env = "gnu")]
+mod removal;
 mod republish;
 mod restart;
 mod rights;

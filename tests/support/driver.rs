@@ -17,7 +17,7 @@ use skillmount::csi::v1::node_client::NodeClient;
 use skillmount::csi::v1::volume_capability::{AccessMode, AccessType, MountVolume, access_mode};
 use skillmount::csi::v1::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
 use skillmount::mount::{KernelMounter, Mounter};
-use skillmount::pull::{PullConfig, Puller, Verification};
+use skillmount::pull::{CollectPolicy, Collected, Occasion, PullConfig, Puller, Verification};
 use skillmount::registry::{Registry, RegistryConfig, install_crypto_provider};
 use skillmount::store::Store;
 use skillmount::unpack::Limits;
@@ -40,6 +40,7 @@ pub struct Setup {
     pub backoff: Duration,
     pub verification: Verification,
     pub node_credentials: Vec<PathBuf>,
+    pub collect: CollectPolicy,
 }
 
 impl Default for Setup {
@@ -54,6 +55,7 @@ impl Default for Setup {
             backoff: Duration::ZERO,
             verification: Verification::default(),
             node_credentials: vec![],
+            collect: CollectPolicy::default(),
         }
     }
 }
@@ -65,6 +67,7 @@ pub struct Driver {
     served: JoinHandle<()>,
     client: Client,
     store: Weak<Store>,
+    puller: Weak<Puller>,
 }
 
 /// What kubelet is to a driver. Clones share one connection.
@@ -96,10 +99,12 @@ impl Driver {
             timeout: Duration::from_secs(60),
             backoff: setup.backoff,
             verification: setup.verification,
+            collect: setup.collect,
             ..PullConfig::default()
         };
         let weak = Arc::downgrade(&store);
         let puller = Arc::new(Puller::new(registry, store.clone(), config));
+        let weak_puller = Arc::downgrade(&puller);
         let volumes = Volumes::new(store, setup.mounter, puller);
         let node_files = NodeFiles::new(setup.node_credentials);
         let volumes = Arc::new(volumes.with_node_files(node_files));
@@ -115,7 +120,14 @@ impl Driver {
         });
         std::fs::create_dir_all(root.join("pods")).expect("make pods");
         let client = Client::connect(&socket).await;
-        Self { root: root.into(), stop: Some(stop), served, client, store: weak }
+        Self {
+            root: root.into(),
+            stop: Some(stop),
+            served,
+            client,
+            store: weak,
+            puller: weak_puller,
+        }
     }
 
     pub fn client(&self) -> Client {
@@ -138,6 +150,20 @@ impl Driver {
 
     pub async fn unpublish(&self, volume: &Volume) -> Result<(), Status> {
         self.client.unpublish(volume).await
+    }
+
+    /// Collects garbage now; nothing does by itself.
+    pub async fn collect(&self) -> Collected {
+        let puller = self.puller.upgrade().expect("a running driver");
+        puller.collect(Occasion::Regular).await.expect("collect")
+    }
+
+    /// Waits until no more than `count` trees are in use: a tree also is while it is flushed.
+    pub async fn in_use(&self, count: usize) {
+        let store = self.store.upgrade().expect("a running driver");
+        while store.trees().iter().filter(|tree| tree.in_use).count() > count {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Stops as SIGTERM does.
