@@ -113,6 +113,7 @@ impl LimitArgs {
             concurrent: self.max_concurrent_pulls as usize,
             timeout: Duration::from_secs(self.pull_timeout),
             refuse_status: self.refuse_status.iter().flatten().cloned().collect(),
+            ..PullConfig::default()
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: flags, their environment names, and what each subcommand wires together.
 
 mod args;
+mod health;
 mod inspect;
 mod node;
 mod pull;

@@ -8,16 +8,18 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
+use super::health::Health;
 use super::stop::stop;
 use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
 use crate::csi::node::NodeService;
 use crate::csi::server::{self, socket_path};
 use crate::mount::KernelMounter;
+use crate::observability::http::{HttpEndpoint, NotAnEndpoint};
 use crate::observability::logging;
-use crate::pull::Puller;
-use crate::registration;
-use crate::registry::{Registry, install_crypto_provider};
+use crate::pull::{PullConfig, Puller};
+use crate::registration::Registrar;
+use crate::registry::{Registry, RegistryConfig, install_crypto_provider};
 use crate::store::Store;
 use crate::volume::Volumes;
 
@@ -46,6 +48,10 @@ pub(super) struct NodeArgs {
     /// /var/lib/kubelet/plugins/<DRIVER_NAME>/csi.sock]
     #[arg(long, value_name = "PATH", env = "SKILLMOUNT_KUBELET_ENDPOINT")]
     kubelet_endpoint: Option<PathBuf>,
+    /// Address to serve /metrics, /livez and /readyz on, such as :9808; empty for none
+    #[arg(long, value_name = "[ADDRESS]:PORT", env = "SKILLMOUNT_HTTP_ENDPOINT", default_value = "",
+          value_parser = http_endpoint)]
+    http_endpoint: std::option::Option<HttpEndpoint>,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
@@ -62,26 +68,41 @@ impl NodeArgs {
         }
         logging::init(self.log.log_format, &self.log.log_level).map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
-        let registry = Registry::new(self.registry.config()).map_err(|e| Failure::usage(&e))?;
+        let health = Arc::new(Health::default());
+        let config = RegistryConfig { metrics: health.metrics.clone(), ..self.registry.config() };
+        let registry = Registry::new(config).map_err(|e| Failure::usage(&e))?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
             node_id = self.node_id,
             endpoint = %socket.display(),
             state_dir = %self.state_dir.display(),
+            http_endpoint = self.http_endpoint.map(|endpoint| endpoint.to_string()),
             registry = ?self.registry,
             limits = ?self.limits,
             "starting"
         );
         raise_file_limit();
-        runtime()?.block_on(self.serve(&socket, registry))
+        runtime()?.block_on(self.serve(&socket, registry, &health))
     }
 
-    async fn serve(self, socket: &Path, registry: Registry) -> Result<(), Failure> {
+    async fn serve(
+        self,
+        socket: &Path,
+        registry: Registry,
+        health: &Arc<Health>,
+    ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
-        let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;
-        let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
-        let puller = Arc::new(Puller::new(registry, store.clone(), self.limits.config()));
+        let metrics = health.metrics.clone();
+        // First, so that it can say what the rest waits for.
+        if let Some(endpoint) = self.http_endpoint {
+            health.serve(endpoint).await?;
+        }
+        let store = Arc::new(Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?);
+        health.opened(&store);
+        let mounter = Arc::new(KernelMounter::detect());
+        let config = PullConfig { metrics: metrics.clone(), ..self.limits.config() };
+        let puller = Arc::new(Puller::new(registry, store.clone(), config));
         puller.flush_leftovers();
         let volumes = Arc::new(Volumes::new(store, mounter, puller));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
@@ -93,33 +114,43 @@ impl NodeArgs {
             "volumes known"
         );
         let listener = server::bind(socket).await.map_err(|e| Failure::failed(&e))?;
+        health.serving();
+        let registrar = self.registrar();
+        if let Some(registrar) = &registrar {
+            health.registering(registrar.status());
+        }
         tracing::info!(endpoint = %socket.display(), "serving");
         let (stopping, stopped) = watch::channel(false);
+        let told = health.clone();
         tokio::spawn(async move {
             let signal = stop.await;
             tracing::info!(signal, "stopping: calls in flight are finished");
+            told.stopping();
             stopping.send_replace(true);
         });
         let identity = IdentityService::new(self.driver_name.clone());
         let node = NodeService::new(self.node_id.clone(), volumes);
         let serving = async {
-            let served = server::serve(listener, identity, node, raised(stopped.clone())).await;
+            let stop = raised(stopped.clone());
+            let served = server::serve(listener, identity, node, metrics, stop).await;
             served.map_err(|e| Failure::failed(&e))
         };
-        tokio::try_join!(serving, self.register(raised(stopped.clone())))?;
+        let registering = async {
+            let Some(registrar) = registrar else { return Ok(()) };
+            registrar.serve(raised(stopped.clone())).await.map_err(|e| Failure::failed(&e))
+        };
+        tokio::try_join!(serving, registering)?;
         tracing::info!("stopped; published volumes stay mounted");
         Ok(())
     }
 
-    /// Keeps the driver registered with kubelet until `stop`, if that was asked for.
-    async fn register(&self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-        let Some(directory) = &self.registration_dir else { return Ok(()) };
+    /// What registers the driver with kubelet, if that was asked for.
+    fn registrar(&self) -> Option<Registrar> {
+        let directory = self.registration_dir.as_ref()?;
         let endpoint = self.kubelet_endpoint.clone().unwrap_or_else(|| {
             format!("/var/lib/kubelet/plugins/{}/csi.sock", self.driver_name).into()
         });
-        registration::serve(directory, &self.driver_name, &endpoint, stop)
-            .await
-            .map_err(|e| Failure::failed(&e))
+        Some(Registrar::new(directory, &self.driver_name, &endpoint))
     }
 }
 
@@ -135,6 +166,11 @@ fn raise_file_limit() {
 /// Resolves once the flag is raised, or can never be.
 async fn raised(mut flag: watch::Receiver<bool>) {
     drop(flag.wait_for(|raised| *raised).await);
+}
+
+/// An address, or nothing for an empty text.
+fn http_endpoint(text: &str) -> Result<Option<HttpEndpoint>, NotAnEndpoint> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 /// Kubernetes wants a DNS subdomain, the CSI specification at most 63 characters.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 pub use error::{Blame, PullError};
 use flight::{Flight, Flights};
@@ -33,6 +34,7 @@ use crate::artifact::name::Hints;
 use crate::artifact::path::TreePath;
 use crate::artifact::validation::Validation;
 use crate::credentials::{Fingerprint, Identity, Keyring};
+use crate::observability::metrics::{Metrics, Phase};
 use crate::reference::{Digest, Repository};
 use crate::registry::Registry;
 use crate::store::{Store, StoredTree};
@@ -51,6 +53,8 @@ pub struct PullConfig {
     pub timeout: Duration,
     /// States in a skill's life (`io.skillimage.status`) in which it is not pulled.
     pub refuse_status: Vec<Status>,
+    /// Where pulls are counted.
+    pub metrics: Metrics,
 }
 
 impl Default for PullConfig {
@@ -61,6 +65,7 @@ impl Default for PullConfig {
             concurrent: 8,
             timeout: Duration::from_secs(1800),
             refuse_status: vec![Status::Archived],
+            metrics: Metrics::default(),
         }
     }
 }
@@ -161,7 +166,16 @@ impl Puller {
         };
         let puller = self.clone();
         self.flights.join(key, PullError::Panicked, |progress| async move {
-            puller.run(request, progress).await.map(Arc::new)
+            let counted = puller.config.metrics.pull();
+            let outcome = puller.run(request, progress).await;
+            match &outcome {
+                Ok(pulled) => counted.end("ok", pulled.local),
+                Err(error) => {
+                    let local = matches!(error, PullError::NotPresent);
+                    counted.end(error.blame().name(), local);
+                }
+            }
+            outcome.map(Arc::new)
         })
     }
 
@@ -181,12 +195,24 @@ impl Puller {
             return Err(PullError::NotPresent);
         }
         progress.enter(Step::Waiting);
+        let metrics = &self.config.metrics;
+        let (waiting, asked) = (metrics.waiting(), Instant::now());
         let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
+        drop(waiting);
+        let (_running, start) = (metrics.running(), Instant::now());
+        metrics.phase(Phase::Wait, start - asked);
         // The wait for a turn is not the pull's fault: its time starts here.
         let limit = self.config.timeout;
-        tokio::time::timeout(limit, self.remote(&request, &progress))
+        let pulled = tokio::time::timeout(limit, self.remote(&request, &progress))
             .await
-            .map_err(|_| PullError::Timeout(limit.as_secs()))?
+            .map_err(|_| PullError::Timeout(limit.as_secs()))??;
+        metrics.pulled(start.elapsed());
+        Ok(pulled)
+    }
+
+    /// Where pulls are counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.config.metrics
     }
 
     /// Who this caller is to a repository: the matching credentials, or nobody.

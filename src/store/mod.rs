@@ -34,6 +34,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::credentials::{Identity, Salt};
+use crate::observability::metrics::Stored;
 use crate::reference::{Digest, Reference, Repository};
 
 use atomic::Durability;
@@ -199,6 +200,12 @@ impl Store {
     /// Removes a volume's record; that there is none is success.
     pub fn remove_record(&self, volume_id: &str) -> Result<(), FileError> {
         records::remove(&self.shared, volume_id)
+    }
+
+    /// How much is here now. Reads a directory's names, and no file.
+    pub fn counts(&self) -> Result<Stored, FileError> {
+        let (trees, bytes) = self.shared.size();
+        Ok(Stored { volumes: records::count(&self.shared)?, trees, bytes })
     }
 
     /// All records, in a stable order.

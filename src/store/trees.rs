@@ -160,6 +160,12 @@ impl Shared {
         index.insert(tree.info.key.clone(), tree);
     }
 
+    /// How many trees there are, and the bytes of all their files.
+    pub(super) fn size(&self) -> (u64, u64) {
+        let index = self.index.read().unwrap_or_else(PoisonError::into_inner);
+        (index.len() as u64, index.values().map(|tree| tree.info.totals.bytes).sum())
+    }
+
     /// The keys of the trees that a power cut would cost, sorted.
     pub(super) fn unflushed(&self) -> Vec<String> {
         let index = self.index.read().unwrap_or_else(PoisonError::into_inner);

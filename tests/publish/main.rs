@@ -13,6 +13,7 @@ mod canary;
 mod crash;
 mod deadline;
 mod messages;
+mod metrics;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod node;
