@@ -51,6 +51,8 @@ pub(super) struct NodeArgs {
     /// Address to serve /metrics, /livez and /readyz on, such as :9808; empty for none
     #[arg(long, value_name = "[ADDRESS]:PORT", env = "SKILLMOUNT_HTTP_ENDPOINT", default_value = "",
           value_parser = http_endpoint)]
+    // Spelt out, since for an `Option` clap would take no default, and an empty variable for an
+    // address.
     http_endpoint: std::option::Option<HttpEndpoint>,
     #[command(flatten)]
     registry: RegistryArgs,

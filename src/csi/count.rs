@@ -121,4 +121,44 @@ mod tests {
             assert_eq!(name(code), format!("{code:?}"));
         }
     }
+
+    /// Answers nothing, ever.
+    #[derive(Clone)]
+    struct Silent;
+
+    impl Service<http::Request<()>> for Silent {
+        type Response = http::Response<()>;
+        type Error = Infallible;
+        type Future = std::future::Pending<Result<Self::Response, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<()>) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
+    #[test]
+    fn a_caller_that_hangs_up_is_counted_and_names_no_method() {
+        let metrics = Metrics::default();
+        let mut counted = Counted { service: Silent, metrics: metrics.clone() };
+        for path in ["/csi.v1.Node/NodePublishVolume", "/csi.v1.Node/Surprise", "*"] {
+            let request = http::Request::builder().uri(path).body(()).unwrap();
+            drop(counted.call(request));
+        }
+        let text = metrics.text().unwrap();
+        let series =
+            text.lines().filter(|line| line.starts_with("skillmount_csi_operations_total"));
+        let mut series: Vec<_> = series.collect();
+        series.sort_unstable();
+        assert_eq!(
+            series,
+            [
+                r#"skillmount_csi_operations_total{method="NodePublishVolume",code="Cancelled"} 1"#,
+                r#"skillmount_csi_operations_total{method="other",code="Cancelled"} 2"#,
+            ]
+        );
+    }
 }

@@ -4,6 +4,8 @@
 //! chooses becomes one (a reference, a host, a namespace): any pod could fill the memory of the
 //! node and of Prometheus with them, and the logs have them. `docs/operations.md` lists all.
 
+mod guards;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,6 +18,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+pub use guards::{InFlight, Pull, RegistryRequest};
+
 /// Seconds, from a mount to kubelet's patience of two minutes.
 const CALL_BUCKETS: [f64; 13] =
     [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 120.0];
@@ -23,27 +27,6 @@ const CALL_BUCKETS: [f64; 13] =
 /// Seconds, up to the default of `--pull-timeout`.
 const PULL_BUCKETS: [f64; 13] =
     [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 1800.0];
-
-/// The statuses that registries are known to give; of any other only the class is told.
-const STATUSES: [(u16, &str); 17] = [
-    (200, "200"),
-    (206, "206"),
-    (301, "301"),
-    (302, "302"),
-    (307, "307"),
-    (308, "308"),
-    (400, "400"),
-    (401, "401"),
-    (403, "403"),
-    (404, "404"),
-    (405, "405"),
-    (416, "416"),
-    (429, "429"),
-    (500, "500"),
-    (502, "502"),
-    (503, "503"),
-    (504, "504"),
-];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Version {
@@ -219,7 +202,7 @@ impl Metrics {
 
     /// A pull begins.
     pub fn pull(&self) -> Pull {
-        Pull { metrics: self.clone(), ended: None }
+        Pull::new(self)
     }
 
     /// A registry's pull has succeeded, `took` after it had its turn.
@@ -256,7 +239,7 @@ impl Metrics {
 
     /// A request is sent to a registry, or to a token service.
     pub fn request(&self) -> RegistryRequest {
-        RegistryRequest { metrics: self.clone(), code: "timeout" }
+        RegistryRequest::new(self)
     }
 
     /// What the store holds now.
@@ -292,154 +275,5 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// A pull that is counted when it ends, and as a defect if it never says how.
-#[derive(Debug)]
-#[must_use = "it is counted when it is dropped"]
-pub struct Pull {
-    metrics: Metrics,
-    ended: Option<Outcome>,
-}
-
-impl Pull {
-    /// It has ended; `local` says that no registry was asked.
-    pub fn end(mut self, outcome: &'static str, local: bool) {
-        self.ended = Some(Outcome { outcome, local });
-    }
-}
-
-impl Drop for Pull {
-    fn drop(&mut self) {
-        let panicked = Outcome { outcome: "internal", local: false };
-        self.metrics.0.pulls.get_or_create(&self.ended.take().unwrap_or(panicked)).inc();
-    }
-}
-
-/// One of the pulls in flight.
-#[derive(Debug)]
-#[must_use = "it counts until it is dropped"]
-pub struct InFlight {
-    metrics: Metrics,
-    state: &'static str,
-}
-
-impl InFlight {
-    fn new(metrics: &Metrics, state: &'static str) -> Self {
-        metrics.0.pulls_in_flight.get_or_create(&State { state }).inc();
-        Self { metrics: metrics.clone(), state }
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.metrics.0.pulls_in_flight.get_or_create(&State { state: self.state }).dec();
-    }
-}
-
-/// A request that is counted when it is answered, has failed, or is given up for lack of either.
-#[derive(Debug)]
-#[must_use = "it is counted when it is dropped"]
-pub struct RegistryRequest {
-    metrics: Metrics,
-    code: &'static str,
-}
-
-impl RegistryRequest {
-    /// It was answered.
-    pub fn answered(mut self, status: u16) {
-        let known = STATUSES.iter().find(|(known, _)| *known == status);
-        self.code = known.map_or_else(|| class(status), |(_, code)| code);
-    }
-
-    /// There was no answer; `why` is one word.
-    pub fn failed(mut self, why: &'static str) {
-        self.code = why;
-    }
-}
-
-impl Drop for RegistryRequest {
-    fn drop(&mut self) {
-        self.metrics.0.registry_requests.get_or_create(&Answer { code: self.code }).inc();
-    }
-}
-
-fn class(status: u16) -> &'static str {
-    match status / 100 {
-        2 => "2xx",
-        3 => "3xx",
-        4 => "4xx",
-        5 => "5xx",
-        _ => "other",
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The lines of one metric.
-    fn lines(metrics: &Metrics, name: &str) -> Vec<String> {
-        let text = metrics.text().unwrap();
-        let lines = text.lines().filter(|line| line.starts_with(name));
-        let mut lines: Vec<_> = lines.map(Into::into).collect();
-        lines.sort();
-        lines
-    }
-
-    #[test]
-    fn a_registry_cannot_choose_labels() {
-        let metrics = Metrics::default();
-        for status in 100..=999 {
-            metrics.request().answered(status);
-        }
-        let series = lines(&metrics, "skillmount_registry_requests_total");
-        assert_eq!(series.len(), STATUSES.len() + 5);
-        assert!(series.contains(&r#"skillmount_registry_requests_total{code="404"} 1"#.into()));
-        assert!(series.contains(&r#"skillmount_registry_requests_total{code="5xx"} 96"#.into()));
-    }
-
-    #[test]
-    fn what_is_dropped_is_counted_too() {
-        let metrics = Metrics::default();
-        drop(metrics.request());
-        drop(metrics.pull());
-        metrics.pull().end("ok", true);
-        let (waiting, running) = (metrics.waiting(), metrics.running());
-        drop(waiting);
-        assert_eq!(
-            lines(&metrics, "skillmount_pulls_in_flight"),
-            [
-                r#"skillmount_pulls_in_flight{state="running"} 1"#,
-                r#"skillmount_pulls_in_flight{state="waiting"} 0"#,
-            ]
-        );
-        drop(running);
-        assert_eq!(
-            lines(&metrics, "skillmount_pulls_total"),
-            [
-                r#"skillmount_pulls_total{outcome="internal",local="false"} 1"#,
-                r#"skillmount_pulls_total{outcome="ok",local="true"} 1"#,
-            ]
-        );
-        assert_eq!(
-            lines(&metrics, "skillmount_registry_requests_total"),
-            [r#"skillmount_registry_requests_total{code="timeout"} 1"#]
-        );
-    }
-
-    #[test]
-    fn registration_is_told_once_it_is_known() {
-        let metrics = Metrics::default();
-        assert_eq!(lines(&metrics, "skillmount_registration"), [""; 0]);
-        metrics.registration(Registration::Waiting);
-        metrics.registration(Registration::Refused);
-        assert_eq!(
-            lines(&metrics, "skillmount_registration"),
-            [
-                r#"skillmount_registration{state="absent"} 0"#,
-                r#"skillmount_registration{state="refused"} 1"#,
-                r#"skillmount_registration{state="registered"} 0"#,
-                r#"skillmount_registration{state="waiting"} 0"#,
-            ]
-        );
-    }
-}
+mod tests;

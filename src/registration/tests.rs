@@ -87,7 +87,9 @@ async fn kubelet_is_told_who_and_where() {
     driver.is_answering().await;
     driver.notify(true, "").await;
     assert_eq!(*driver.status.borrow(), Status::Registered);
+    let status = driver.status.clone();
     driver.stop().await;
+    assert_eq!(*status.borrow(), Status::Absent);
     assert_eq!(names(directory.path()), [""; 0]);
 }
 

@@ -101,8 +101,9 @@ async fn anything_else_is_refused() {
 #[tokio::test]
 async fn a_long_head_is_refused_and_a_body_is_not_read() {
     let (address, _) = start().await;
-    let filler = "a".repeat(MAX_HEAD);
-    let head = format!("GET /livez HTTP/1.1\r\nHost: node\r\nX-Filler: {filler}");
+    // All of it is read before the answer: what is left unread would reset the connection.
+    let mut head = "GET /livez HTTP/1.1\r\nHost: node\r\nX-Filler: ".to_owned();
+    head.push_str(&"a".repeat(MAX_HEAD - head.len()));
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(head.as_bytes()).await.unwrap();
     let answer = rest(&mut stream).await;
