@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "deploy/monitoring.rs"]
+mod monitoring;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,11 +14,12 @@ use saphyr_parser::{Event, Parser};
 const DRIVER: &str = "csi.skillmount.dev";
 
 /// The flags and variables of `skillmount node` that a manifest may use.
-const FLAGS: [&str; 23] = [
+const FLAGS: [&str; 24] = [
     "--ca-file",
     "--connect-timeout",
     "--driver-name",
     "--endpoint",
+    "--http-endpoint",
     "--kubelet-endpoint",
     "--log-format",
     "--log-level",

@@ -2,6 +2,7 @@
 
 mod args;
 mod garbage;
+mod health;
 mod inspect;
 mod node;
 mod policy;

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
 use super::garbage::GarbageArgs;
+use super::health::Health;
 use super::policy::PolicyArgs;
 use super::stop::stop;
 use super::{Failure, runtime};
@@ -16,10 +17,11 @@ use crate::csi::identity::IdentityService;
 use crate::csi::node::NodeService;
 use crate::csi::server::{self, socket_path};
 use crate::mount::KernelMounter;
+use crate::observability::http::{HttpEndpoint, NotAnEndpoint};
 use crate::observability::logging;
 use crate::pull::{PullConfig, Puller};
-use crate::registration;
-use crate::registry::{Registry, install_crypto_provider};
+use crate::registration::Registrar;
+use crate::registry::{Registry, RegistryConfig, install_crypto_provider};
 use crate::store::Store;
 use crate::volume::Volumes;
 
@@ -48,6 +50,12 @@ pub(super) struct NodeArgs {
     /// /var/lib/kubelet/plugins/<DRIVER_NAME>/csi.sock]
     #[arg(long, value_name = "PATH", env = "SKILLMOUNT_KUBELET_ENDPOINT")]
     kubelet_endpoint: Option<PathBuf>,
+    /// Address to serve /metrics, /livez and /readyz on, such as :9808; empty for none
+    #[arg(long, value_name = "[ADDRESS]:PORT", env = "SKILLMOUNT_HTTP_ENDPOINT", default_value = "",
+          value_parser = http_endpoint)]
+    // Spelt out, since for an `Option` clap would take no default, and an empty variable for an
+    // address.
+    http_endpoint: std::option::Option<HttpEndpoint>,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
@@ -68,7 +76,9 @@ impl NodeArgs {
         }
         logging::init(self.log.log_format, &self.log.log_level).map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
-        let registry = Registry::new(self.registry.config()).map_err(|e| Failure::usage(&e))?;
+        let health = Arc::new(Health::default());
+        let config = RegistryConfig { metrics: health.metrics.clone(), ..self.registry.config() };
+        let registry = Registry::new(config).map_err(|e| Failure::usage(&e))?;
         let pulls = self.policy.config(self.limits.config())?;
         let pulls = PullConfig { collect: self.garbage.policy()?, ..pulls };
         tracing::info!(
@@ -77,6 +87,7 @@ impl NodeArgs {
             node_id = self.node_id,
             endpoint = %socket.display(),
             state_dir = %self.state_dir.display(),
+            http_endpoint = self.http_endpoint.map(|endpoint| endpoint.to_string()),
             registry = ?self.registry,
             limits = ?self.limits,
             policy = ?self.policy,
@@ -84,7 +95,7 @@ impl NodeArgs {
             "starting"
         );
         raise_file_limit();
-        runtime()?.block_on(self.serve(&socket, registry, pulls))
+        runtime()?.block_on(self.serve(&socket, registry, pulls, &health))
     }
 
     async fn serve(
@@ -92,10 +103,18 @@ impl NodeArgs {
         socket: &Path,
         registry: Registry,
         pulls: PullConfig,
+        health: &Arc<Health>,
     ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
-        let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;
-        let (store, mounter) = (Arc::new(store), Arc::new(KernelMounter::detect()));
+        let metrics = health.metrics.clone();
+        // First, so that it can say what the rest waits for.
+        if let Some(endpoint) = self.http_endpoint {
+            health.serve(endpoint).await?;
+        }
+        let store = Arc::new(Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?);
+        health.opened(&store);
+        let mounter = Arc::new(KernelMounter::detect());
+        let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
         let puller = Arc::new(Puller::new(registry, store.clone(), pulls));
         puller.flush_leftovers();
         let volumes = Volumes::new(store, mounter, puller.clone());
@@ -109,38 +128,48 @@ impl NodeArgs {
             "volumes known"
         );
         let listener = server::bind(socket).await.map_err(|e| Failure::failed(&e))?;
+        health.serving();
+        let registrar = self.registrar();
+        if let Some(registrar) = &registrar {
+            health.registering(registrar.status());
+        }
         tracing::info!(endpoint = %socket.display(), "serving");
         let (stopping, stopped) = watch::channel(false);
+        let told = health.clone();
         tokio::spawn(async move {
             let signal = stop.await;
             tracing::info!(signal, "stopping: calls in flight are finished");
+            told.stopping();
             stopping.send_replace(true);
         });
         let identity = IdentityService::new(self.driver_name.clone());
         let node = NodeService::new(self.node_id.clone(), volumes);
         let serving = async {
-            let served = server::serve(listener, identity, node, raised(stopped.clone())).await;
+            let stop = raised(stopped.clone());
+            let served = server::serve(listener, identity, node, metrics, stop).await;
             served.map_err(|e| Failure::failed(&e))
+        };
+        let registering = async {
+            let Some(registrar) = registrar else { return Ok(()) };
+            registrar.serve(raised(stopped.clone())).await.map_err(|e| Failure::failed(&e))
         };
         // Recovery is over: what is mounted is known.
         let collecting = async {
             puller.collect_regularly(raised(stopped.clone())).await;
             Ok(())
         };
-        tokio::try_join!(serving, self.register(raised(stopped.clone())), collecting)?;
+        tokio::try_join!(serving, registering, collecting)?;
         tracing::info!("stopped; published volumes stay mounted");
         Ok(())
     }
 
-    /// Keeps the driver registered with kubelet until `stop`, if that was asked for.
-    async fn register(&self, stop: impl Future<Output = ()>) -> Result<(), Failure> {
-        let Some(directory) = &self.registration_dir else { return Ok(()) };
+    /// What registers the driver with kubelet, if that was asked for.
+    fn registrar(&self) -> Option<Registrar> {
+        let directory = self.registration_dir.as_ref()?;
         let endpoint = self.kubelet_endpoint.clone().unwrap_or_else(|| {
             format!("/var/lib/kubelet/plugins/{}/csi.sock", self.driver_name).into()
         });
-        registration::serve(directory, &self.driver_name, &endpoint, stop)
-            .await
-            .map_err(|e| Failure::failed(&e))
+        Some(Registrar::new(directory, &self.driver_name, &endpoint))
     }
 }
 
@@ -156,6 +185,11 @@ fn raise_file_limit() {
 /// Resolves once the flag is raised, or can never be.
 async fn raised(mut flag: watch::Receiver<bool>) {
     drop(flag.wait_for(|raised| *raised).await);
+}
+
+/// An address, or nothing for an empty text.
+fn http_endpoint(text: &str) -> Result<Option<HttpEndpoint>, NotAnEndpoint> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 /// Kubernetes wants a DNS subdomain, the CSI specification at most 63 characters.

@@ -1,6 +1,7 @@
 //! The CSI shell: Identity and Node over a unix socket. A handler parses, calls the domain and
 //! maps the error; it decides nothing.
 
+mod count;
 pub mod identity;
 pub mod node;
 pub mod redact;

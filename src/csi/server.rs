@@ -10,10 +10,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
+use super::count::Counted;
 use super::identity::IdentityService;
 use super::node::NodeService;
 use super::v1::identity_server::IdentityServer;
 use super::v1::node_server::NodeServer;
+use crate::observability::metrics::Metrics;
 
 /// What the socket's path is extended by while it is made.
 const HIDDEN: &str = ".new/s";
@@ -100,16 +102,19 @@ pub async fn bind(path: &Path) -> Result<UnixListener, ServeError> {
     Ok(listener)
 }
 
-/// Serves until `stop` resolves; calls in flight are finished.
+/// Serves until `stop` resolves; calls in flight are finished. All calls are counted.
 pub async fn serve(
     listener: UnixListener,
     identity: IdentityService,
     node: NodeService,
+    metrics: Metrics,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let identity = IdentityServer::new(identity);
+    let node = NodeServer::new(node).max_decoding_message_size(MAX_REQUEST);
     Server::builder()
-        .add_service(IdentityServer::new(identity))
-        .add_service(NodeServer::new(node).max_decoding_message_size(MAX_REQUEST))
+        .add_service(Counted { service: identity, metrics: metrics.clone() })
+        .add_service(Counted { service: node, metrics })
         .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
         .await?;
     Ok(())

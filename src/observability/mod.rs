@@ -1,6 +1,9 @@
-//! What the driver tells about itself: logs with stable field names, and error texts.
+//! What the driver tells about itself: logs with stable field names, metrics, health, and error
+//! texts.
 
+pub mod http;
 pub mod logging;
+pub mod metrics;
 
 use std::error::Error;
 

@@ -212,6 +212,24 @@ pub enum Blame {
     Internal,
 }
 
+impl Blame {
+    /// The stable name, as metrics show it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Artifact => "artifact",
+            Self::Configuration => "configuration",
+            Self::Corrupt => "corrupt",
+            Self::Exhausted => "exhausted",
+            Self::Transient => "transient",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 impl PullError {
     /// What a strict validation found, one by one; nothing for other errors.
     pub fn findings(&self) -> &[String] {

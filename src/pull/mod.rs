@@ -41,6 +41,7 @@ use crate::artifact::name::Hints;
 use crate::artifact::path::TreePath;
 use crate::artifact::validation::Validation;
 use crate::credentials::{Fingerprint, Identity, Keyring};
+use crate::observability::metrics::{Metrics, Phase};
 use crate::reference::{Digest, Repository};
 use crate::registry::Registry;
 use crate::store::{Store, StoredTree};
@@ -65,6 +66,8 @@ pub struct PullConfig {
     pub verification: Verification,
     /// When trees go that nobody uses.
     pub collect: CollectPolicy,
+    /// Where pulls are counted.
+    pub metrics: Metrics,
 }
 
 impl Default for PullConfig {
@@ -78,6 +81,7 @@ impl Default for PullConfig {
             refuse_status: vec![Status::Archived],
             verification: Verification::default(),
             collect: CollectPolicy::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -194,7 +198,16 @@ impl Puller {
         };
         let (puller, asked) = (self.clone(), key.clone());
         self.flights.join(key, PullError::Panicked, |progress| async move {
-            puller.run(request, asked, progress).await.map(Arc::new)
+            let counted = puller.config.metrics.pull();
+            let outcome = puller.run(request, asked, progress).await;
+            match &outcome {
+                Ok(pulled) => counted.end("ok", pulled.local),
+                Err(error) => {
+                    let local = matches!(**error, PullError::NotPresent | PullError::BackOff(_));
+                    counted.end(error.blame().name(), local);
+                }
+            }
+            outcome.map(Arc::new)
         })
     }
 
@@ -229,7 +242,12 @@ impl Puller {
         progress: &Arc<Progress>,
     ) -> Result<Pulled, PullError> {
         progress.enter(Step::Waiting);
+        let metrics = &self.config.metrics;
+        let (waiting, asked) = (metrics.waiting(), Instant::now());
         let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
+        drop(waiting);
+        let (_running, start) = (metrics.running(), Instant::now());
+        metrics.phase(Phase::Wait, start - asked);
         // The wait for a turn is not the pull's fault: its time starts here.
         let limit = self.config.timeout;
         let pull = async {
@@ -241,7 +259,16 @@ impl Puller {
                 outcome => outcome,
             }
         };
-        tokio::time::timeout(limit, pull).await.map_err(|_| PullError::Timeout(limit.as_secs()))?
+        let pulled = tokio::time::timeout(limit, pull)
+            .await
+            .map_err(|_| PullError::Timeout(limit.as_secs()))??;
+        metrics.pulled(start.elapsed());
+        Ok(pulled)
+    }
+
+    /// Where pulls are counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.config.metrics
     }
 
     /// Who this caller is to a repository: the matching credentials, or nobody.

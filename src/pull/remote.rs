@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::Instant;
 
 use super::judge;
 use super::source::{Origin, Source};
@@ -11,6 +12,7 @@ use super::walk::{Part, Parts, Remembered, Walk};
 use super::{Found, PullError, PullPolicy, PullRequest, Pulled, Puller, blocking, key_options};
 use super::{layers, progress::Progress, progress::Step};
 use crate::observability::chain;
+use crate::observability::metrics::Phase;
 use crate::reference::{Digest, Selector};
 use crate::store::{FlushError, Staging, StoredTree, TreeInfo};
 use crate::unpack::DiskSink;
@@ -26,6 +28,7 @@ impl Puller {
         progress: &Arc<Progress>,
     ) -> Result<Pulled, PullError> {
         progress.enter(Step::Resolving);
+        let start = Instant::now();
         // What is present stays: a tag that was resolved before is asked for by its digest, and
         // only the permission is at stake.
         let known = match (request.policy, request.source.reference()) {
@@ -41,6 +44,7 @@ impl Puller {
         };
         let walk = Walk::new(&self.registry, &self.config, request);
         let Parts { digest, parts, collection, documents } = walk.parts(known).await?;
+        self.config.metrics.phase(Phase::Resolve, start.elapsed());
         self.remember(request, &digest, documents).await?;
         let found: Vec<Found> = stream::iter(parts)
             .map(|part| self.tree(part, progress))
@@ -110,6 +114,7 @@ impl Puller {
         }
         progress.expect(part.plan.download_bytes());
         progress.enter(Step::Pulling);
+        let start = Instant::now();
         let puller = self.clone();
         let staging = blocking(move || puller.store.stage()).await?.map_err(PullError::State)?;
         let directory = staging.tree_fd().try_clone_to_owned().map_err(PullError::State)?;
@@ -119,9 +124,12 @@ impl Puller {
             layers::lay_out(&self.registry, &part.origin, &part.plan, sink, limits, progress)
                 .await?;
         progress.enter(Step::Storing);
+        let downloaded = Instant::now();
+        self.config.metrics.phase(Phase::Download, downloaded - start);
         let findings = part.findings.clone();
         let puller = self.clone();
         let tree = blocking(move || puller.commit(part, key, unpacked, staging)).await??;
+        self.config.metrics.phase(Phase::Store, downloaded.elapsed());
         self.flush(vec![tree.info.key.clone()]);
         Ok((tree, findings))
     }

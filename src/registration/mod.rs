@@ -3,7 +3,7 @@
 //! Kubelet watches a directory. It dials every socket that appears there, asks `GetInfo`, calls
 //! the CSI endpoint that it is told, and says with `NotifyRegistrationStatus` how that went. The
 //! driver is registered for as long as the socket is there, so CSI must be served before
-//! [`serve`] is called, and the socket goes first when the driver stops.
+//! [`Registrar::serve`] is called, and the socket goes first when the driver stops.
 //!
 //! A refusal does not end the driver: mounted volumes and pulls in flight do not depend on it.
 //! When its call of the CSI endpoint has failed, kubelet does not try that socket again, so the
@@ -94,6 +94,8 @@ pub enum RegistrationError {
 /// What kubelet said last about the socket that is there now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
+    /// Nothing: there is no socket.
+    Absent,
     /// Nothing yet.
     Waiting,
     /// The driver is registered.
@@ -121,16 +123,17 @@ impl Registrar {
             driver_name: driver_name.into(),
             endpoint: endpoint.to_string_lossy().into_owned(),
             look_every: LOOK_EVERY,
-            status: watch::Sender::new(Status::Waiting),
+            status: watch::Sender::new(Status::Absent),
         }
     }
 
-    /// What kubelet says. Every new socket begins with [`Status::Waiting`].
+    /// What kubelet says: [`Status::Absent`] without a socket, and every new one begins with
+    /// [`Status::Waiting`].
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
 
-    /// Serves until `stop` resolves, then removes the socket.
+    /// Serves until `stop` resolves, then removes the socket. Failures of kubelet are logged.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), RegistrationError> {
         // One server for all sockets that follow each other: connections come through a channel.
         let (connections, incoming) = mpsc::channel(1);
@@ -177,6 +180,7 @@ impl Registrar {
         loop {
             tokio::select! {
                 () = &mut stop => {
+                    self.status.send_replace(Status::Absent);
                     socket.remove();
                     return Ok(());
                 }
@@ -194,7 +198,8 @@ impl Registrar {
                 },
                 _ = look.tick() => {
                     let refused = matches!(*self.status.borrow(), Status::Refused(_));
-                    let again = match socket.look().await {
+                    let found = socket.look().await;
+                    let again = match found {
                         Found::Ours => refused && patience.is_over(),
                         Found::Nothing => true,
                         Found::Other => {
@@ -221,6 +226,9 @@ impl Registrar {
                         }
                         Err(error) => {
                             failures += 1;
+                            if found == Found::Nothing {
+                                self.status.send_replace(Status::Absent);
+                            }
                             tracing::warn!(
                                 error = %chain(&error),
                                 attempt = failures,
@@ -244,17 +252,6 @@ impl Registrar {
         );
         Ok(socket)
     }
-}
-
-/// Registers `driver_name` in `directory` until `stop` resolves: [`Registrar`] for a caller that
-/// does not ask for the status. Failures of kubelet are logged.
-pub async fn serve(
-    directory: &Path,
-    driver_name: &str,
-    endpoint: &Path,
-    stop: impl Future<Output = ()>,
-) -> Result<(), RegistrationError> {
-    Registrar::new(directory, driver_name, endpoint).serve(stop).await
 }
 
 /// Counts the looks until a refused registration is tried again.

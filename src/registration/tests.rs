@@ -87,7 +87,9 @@ async fn kubelet_is_told_who_and_where() {
     driver.is_answering().await;
     driver.notify(true, "").await;
     assert_eq!(*driver.status.borrow(), Status::Registered);
+    let status = driver.status.clone();
     driver.stop().await;
+    assert_eq!(*status.borrow(), Status::Absent);
     assert_eq!(names(directory.path()), [""; 0]);
 }
 
@@ -108,7 +110,7 @@ async fn what_is_not_a_socket_stays() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("csi.skillmount.dev-reg.sock");
     fs::write(&path, "precious").unwrap();
-    let result = serve(directory.path(), NAME, Path::new(ENDPOINT), pending()).await;
+    let result = Registrar::new(directory.path(), NAME, Path::new(ENDPOINT)).serve(pending()).await;
     assert!(matches!(result, Err(RegistrationError::NotASocket(found)) if found == path));
     assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
 }
@@ -117,7 +119,8 @@ async fn what_is_not_a_socket_stays() {
 async fn a_path_that_does_not_fit_is_an_error() {
     let directory = tempfile::tempdir().unwrap();
     let name = "n".repeat(100);
-    let result = serve(directory.path(), &name, Path::new(ENDPOINT), pending()).await;
+    let result =
+        Registrar::new(directory.path(), &name, Path::new(ENDPOINT)).serve(pending()).await;
     assert!(matches!(result, Err(RegistrationError::TooLong(_))));
 }
 

@@ -79,6 +79,7 @@ impl Download {
             let complete = self.size > 0 && self.received == self.size;
             let error = match body.next().await {
                 Some(Ok(mut bytes)) => {
+                    self.access.shared().transport.metrics.downloaded(bytes.len());
                     let known = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
                     bytes.advance(known);
                     self.skip -= known as u64;

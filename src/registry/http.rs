@@ -17,6 +17,7 @@ use super::answer::{Answer, envelope};
 use super::challenge::{self, Challenge};
 use super::error::{Cause, RegistryError, RegistrySetupError, Target};
 use super::{RegistryConfig, install_crypto_provider};
+use crate::observability::metrics::Metrics;
 
 /// How often a request is tried in all.
 pub(super) const ATTEMPTS: u32 = 3;
@@ -42,6 +43,7 @@ pub(super) struct Transport {
     retry_pause: Duration,
     /// The longest time for one attempt as a whole, body included; of a blob, for the head.
     deadline: Duration,
+    pub(super) metrics: Metrics,
 }
 
 /// An answer whose body may be long.
@@ -146,6 +148,7 @@ impl Transport {
             strict: client(Policy::none()).map_err(setup)?,
             retry_pause: config.retry_pause,
             deadline: config.connect_timeout + 2 * config.read_timeout,
+            metrics: config.metrics.clone(),
         })
     }
 
@@ -188,11 +191,7 @@ impl Transport {
         request: RequestBuilder,
     ) -> Result<Option<Reply>, RegistryError> {
         let failed = |error: reqwest::Error| classify(target, host, &error);
-        let (client, request) = request.timeout(self.deadline).build_split();
-        let request = request.map_err(failed)?;
-        let origin = request.url().origin();
-        let response = client.execute(request).await.map_err(failed)?;
-        let moved = response.url().origin() != origin;
+        let (response, moved) = self.send(target, host, request.timeout(self.deadline)).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let limit = if status.is_success() { limit } else { ERROR_BYTES };
         let (body, whole) = read(response, limit).await.map_err(failed)?;
@@ -209,14 +208,10 @@ impl Transport {
     ) -> Result<Opened, RegistryError> {
         let failed = |error: reqwest::Error| classify(target, host, &error);
         let head = async {
-            let (client, request) = request.build_split();
-            let request = request.map_err(failed)?;
-            let origin = request.url().origin();
-            let response = client.execute(request).await.map_err(failed)?;
+            let (response, moved) = self.send(target, host, request).await?;
             if response.status().is_success() {
                 return Ok(Opened::Body(response));
             }
-            let moved = response.url().origin() != origin;
             let (status, headers) = (response.status(), response.headers().clone());
             let (body, _) = read(response, ERROR_BYTES).await.map_err(failed)?;
             Ok(Opened::Refused(Reply { status, headers, moved, body }))
@@ -226,6 +221,32 @@ impl Transport {
             Err(_) => {
                 let (target, host) = (target.clone(), host.to_owned());
                 Err(RegistryError::Timeout { target, host })
+            }
+        }
+    }
+
+    /// Sends a request and counts it by what came back. Also says whether that came from another
+    /// origin, by a redirect.
+    async fn send(
+        &self,
+        target: &Arc<Target>,
+        host: &str,
+        request: RequestBuilder,
+    ) -> Result<(Response, bool), RegistryError> {
+        let (client, request) = request.build_split();
+        let request = request.map_err(|error| classify(target, host, &error))?;
+        let origin = request.url().origin();
+        let sent = self.metrics.request();
+        match client.execute(request).await {
+            Ok(response) => {
+                sent.answered(response.status().as_u16());
+                let moved = response.url().origin() != origin;
+                Ok((response, moved))
+            }
+            Err(error) => {
+                let error = classify(target, host, &error);
+                sent.failed(failure(&error));
+                Err(error)
             }
         }
     }
@@ -303,6 +324,18 @@ pub(super) fn classify(
             problem: format!("leads to a URL that cannot be asked: {source}"),
         },
         _ => RegistryError::Interrupted { target, host, source },
+    }
+}
+
+/// What kept a request from being answered, in the words of the metric.
+fn failure(error: &RegistryError) -> &'static str {
+    match error {
+        RegistryError::Connect { .. } => "connect",
+        RegistryError::Timeout { .. } => "timeout",
+        RegistryError::Certificate { .. } => "certificate",
+        RegistryError::Tls { .. } => "tls",
+        RegistryError::Interrupted { .. } => "interrupted",
+        _ => "redirect",
     }
 }
 

@@ -34,6 +34,7 @@ pub use blob::BlobStream;
 pub use error::{Cause, Item, RegistryError, RegistrySetupError, Target};
 
 use crate::credentials::{Credential, Login};
+use crate::observability::metrics::Metrics;
 use crate::reference::{Digest, Repository, Selector};
 use access::Grant;
 use auth::{AuthError, Authenticator, Authorization};
@@ -65,6 +66,8 @@ pub struct RegistryConfig {
     pub user_agent: &'static str,
     /// The pause before the first retry; it doubles with each, and a random part is added.
     pub retry_pause: Duration,
+    /// Where requests and received bytes are counted.
+    pub metrics: Metrics,
 }
 
 impl Default for RegistryConfig {
@@ -77,6 +80,7 @@ impl Default for RegistryConfig {
             manifest_bytes: 4 << 20,
             user_agent: concat!("skillmount/", env!("CARGO_PKG_VERSION")),
             retry_pause: Duration::from_millis(250),
+            metrics: Metrics::default(),
         }
     }
 }

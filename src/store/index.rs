@@ -84,6 +84,13 @@ impl Index {
         self.read().trees.keys().cloned().collect()
     }
 
+    /// How many trees there are, and the bytes of all their files.
+    pub(super) fn size(&self) -> (u64, u64) {
+        let inner = self.read();
+        let bytes = inner.trees.values().map(|tree| tree.info.totals.bytes).sum();
+        (inner.trees.len() as u64, bytes)
+    }
+
     /// The keys of the trees that a power cut would cost, sorted.
     pub(super) fn unflushed(&self) -> Vec<String> {
         let inner = self.read();

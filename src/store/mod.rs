@@ -38,6 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
 
 use crate::credentials::{Identity, Salt};
+use crate::observability::metrics::Stored;
 use crate::reference::{Digest, Reference, Repository};
 
 use atomic::Durability;
@@ -261,6 +262,12 @@ impl Store {
         self.shared.index.names(volume_id, &[]);
         trees.iter().for_each(|tree| tree.note_use());
         Ok(())
+    }
+
+    /// How much is here now. Reads a directory's names, and no file.
+    pub fn counts(&self) -> Result<Stored, FileError> {
+        let (trees, bytes) = self.shared.index.size();
+        Ok(Stored { volumes: records::count(&self.shared)?, trees, bytes })
     }
 
     /// All records, in a stable order.

@@ -1,6 +1,7 @@
 //! Records: what the driver remembers of each published volume.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -131,8 +132,26 @@ pub(super) fn remove(shared: &Shared, volume_id: &str) -> Result<(), FileError> 
     atomic::remove(&shared.layout.records.join(file_name(volume_id)))
 }
 
+/// How many records there are.
+pub(super) fn count(shared: &Shared) -> Result<u64, FileError> {
+    Ok(names(shared)?.len() as u64)
+}
+
 /// All records, in the order of their file names.
 pub(super) fn list(shared: &Shared) -> Result<Vec<Record>, FileError> {
+    let names = names(shared)?;
+    let dir = &shared.layout.records;
+    let mut records = Vec::with_capacity(names.len());
+    for name in names {
+        records.extend(atomic::read_json(&dir.join(&name), &shared.quarantine, |r: &Record| {
+            r.version == RECORD_VERSION && name == *file_name(&r.volume_id)
+        })?);
+    }
+    Ok(records)
+}
+
+/// The names of the records' files, sorted.
+fn names(shared: &Shared) -> Result<Vec<OsString>, FileError> {
     let dir = &shared.layout.records;
     let failed = |source| FileError::Read { path: dir.clone(), source };
     let mut names = Vec::new();
@@ -143,13 +162,7 @@ pub(super) fn list(shared: &Shared) -> Result<Vec<Record>, FileError> {
         }
     }
     names.sort();
-    let mut records = Vec::with_capacity(names.len());
-    for name in names {
-        records.extend(atomic::read_json(&dir.join(&name), &shared.quarantine, |r: &Record| {
-            r.version == RECORD_VERSION && name == *file_name(&r.volume_id)
-        })?);
-    }
-    Ok(records)
+    Ok(names)
 }
 
 /// The trees that pods may have mounted in this boot.

@@ -13,6 +13,7 @@ use super::compose::{Composition, compose};
 use super::{ClearError, PublishRequest, Volumes};
 use crate::credentials::Keyring;
 use crate::mount::MountOptions;
+use crate::observability::metrics::Phase;
 use crate::pull::{
     Blame, PullError, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled, Source,
 };
@@ -78,7 +79,13 @@ impl Volumes {
         for (reference, warning) in warnings(&pulled) {
             tracing::warn!(volume_id = request.volume_id, %reference, warning, "skill");
         }
-        blocking(move || self.mount(&request, &pulled, &composition)).await?
+        blocking(move || {
+            let start = Instant::now();
+            let published = self.mount(&request, &pulled, &composition)?;
+            self.puller.metrics().phase(Phase::Mount, start.elapsed());
+            Ok(published)
+        })
+        .await?
     }
 
     /// The volume as it stands, if it is published; an error if it is published as another.

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use skillmount::csi::v1::NodeGetVolumeStatsRequest;
 
 use super::*;
+use crate::metrics::get;
 use crate::node::Node;
 use crate::support::auth::{Bearer, User};
 
@@ -70,7 +71,11 @@ fn no_password_is_written_or_shown() {
             ];
             // The tokens that the registry gives for the password.
             secrets.extend((1..20).map(|number| format!("token-{number}")));
-            let node = Node::start(&root, &["--log-level=trace,skillmount=trace"]).await;
+            let node = Node::start(
+                &root,
+                &["--log-level=trace,skillmount=trace", "--http-endpoint=127.0.0.1:0"],
+            )
+            .await;
             for volume in &refusals {
                 let (_, message) = refused(node.client.publish(volume).await);
                 assert_absent(&volume.id, message.as_bytes(), &secrets);
@@ -86,6 +91,11 @@ fn no_password_is_written_or_shown() {
             let stats = node.client.node().node_get_volume_stats(request).await.unwrap();
             assert_absent("the statistics", format!("{stats:?}").as_bytes(), &secrets);
             node.client.unpublish(&right).await.unwrap();
+            let (_, metrics) = get(node.http(), "/metrics").await;
+            assert!(metrics.contains("outcome=\"unauthenticated\""), "{metrics}");
+            assert_absent("the metrics", metrics.as_bytes(), &secrets);
+            // Nothing that a pod chooses is in them either.
+            assert_absent("the metrics", metrics.as_bytes(), &[host, "code-review".into()]);
             let (status, log) = node.terminate().await;
             assert_eq!(status.code(), Some(0));
             for library in ["skillmount::", "h2::", "hyper_util::"] {

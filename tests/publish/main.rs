@@ -15,6 +15,7 @@ mod crash;
 mod deadline;
 mod gc;
 mod messages;
+mod metrics;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod node;

@@ -1,5 +1,6 @@
 //! The real binary as a child of the test.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -33,6 +34,12 @@ pub(crate) fn command(root: &Path) -> Command {
     command
 }
 
+/// What a line of the log says about where HTTP is served.
+pub(crate) fn address(line: &str) -> Option<SocketAddr> {
+    let (_, address) = line.split_once("address=")?;
+    address.split_whitespace().next()?.parse().ok()
+}
+
 impl Node {
     /// Starts it and returns when it serves.
     pub(crate) async fn start(root: &Path, flags: &[&str]) -> Self {
@@ -58,6 +65,11 @@ impl Node {
         }
         let client = Client::connect(&root.join("csi.sock")).await;
         Self { child, client, log, reader }
+    }
+
+    /// Where it serves HTTP, if it was told to.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.log.lock().unwrap().lines().find_map(address).expect("--http-endpoint")
     }
 
     pub(crate) fn id(&self) -> u32 {

@@ -17,6 +17,7 @@ use skillmount::csi::v1::node_client::NodeClient;
 use skillmount::csi::v1::volume_capability::{AccessMode, AccessType, MountVolume, access_mode};
 use skillmount::csi::v1::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
 use skillmount::mount::{KernelMounter, Mounter};
+use skillmount::observability::metrics::Metrics;
 use skillmount::pull::{CollectPolicy, Collected, Occasion, PullConfig, Puller, Verification};
 use skillmount::registry::{Registry, RegistryConfig, install_crypto_provider};
 use skillmount::store::Store;
@@ -113,10 +114,11 @@ impl Driver {
         let listener = server::bind(&socket).await.expect("bind");
         let (stop, stopped) = oneshot::channel();
         let node = NodeService::new("node-1".into(), volumes);
+        let metrics = Metrics::default();
         let served = tokio::spawn(async move {
             let identity = IdentityService::new("csi.skillmount.dev".into());
             let stop = async { drop(stopped.await) };
-            server::serve(listener, identity, node, stop).await.expect("serve");
+            server::serve(listener, identity, node, metrics, stop).await.expect("serve");
         });
         std::fs::create_dir_all(root.join("pods")).expect("make pods");
         let client = Client::connect(&socket).await;

@@ -1,0 +1,279 @@
+//! Metrics: what happened, counted where it happens, in the format of OpenMetrics.
+//!
+//! Every label is one of a fixed set of words. Nothing that a pod, an artifact or a registry
+//! chooses becomes one (a reference, a host, a namespace): any pod could fill the memory of the
+//! node and of Prometheus with them, and the logs have them. `docs/operations.md` lists all.
+
+mod guards;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+pub use guards::{InFlight, Pull, RegistryRequest};
+
+/// Seconds, from a mount to kubelet's patience of two minutes.
+const CALL_BUCKETS: [f64; 13] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 120.0];
+
+/// Seconds, up to the default of `--pull-timeout`.
+const PULL_BUCKETS: [f64; 13] =
+    [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 1800.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Version {
+    version: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    method: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+    local: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Part {
+    phase: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answer {
+    code: &'static str,
+}
+
+/// A part of what a pod waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// A pull's wait for its turn.
+    Wait,
+    /// From a reference to manifests.
+    Resolve,
+    /// A tree's layers are downloaded, verified and unpacked, all at once.
+    Download,
+    /// A tree's skills are found and put into the store.
+    Store,
+    /// A volume is mounted and recorded.
+    Mount,
+}
+
+/// How far the driver's registration with kubelet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registration {
+    /// There is no socket.
+    Absent,
+    /// Kubelet has said nothing yet.
+    Waiting,
+    /// It is done.
+    Registered,
+    /// Kubelet refused the driver.
+    Refused,
+}
+
+/// What the store holds, when somebody asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// Volumes with a record.
+    pub volumes: u64,
+    /// Trees.
+    pub trees: u64,
+    /// The sum of the sizes of their files, in bytes.
+    pub bytes: u64,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// The metrics of one process. Clones count together; a default one counts for nobody.
+#[derive(Clone)]
+pub struct Metrics(Arc<Families>);
+
+struct Families {
+    registry: Registry,
+    csi_operations: Family<Call, Counter>,
+    csi_operation_duration: Histograms<Call>,
+    pulls: Family<Outcome, Counter>,
+    pull_duration: Histogram,
+    pulls_in_flight: Family<State, Gauge>,
+    phase_duration: Histograms<Part>,
+    downloaded: Counter,
+    registry_requests: Family<Answer, Counter>,
+    volumes: Gauge<u64, AtomicU64>,
+    store_trees: Gauge<u64, AtomicU64>,
+    store_bytes: Gauge<u64, AtomicU64>,
+    /// Without a series until it is known.
+    registration: Family<State, Gauge>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let calls: fn() -> Histogram = || Histogram::new(CALL_BUCKETS);
+        let phases: fn() -> Histogram = || Histogram::new(PULL_BUCKETS);
+        let mut families = Families {
+            registry: Registry::with_prefix("skillmount"),
+            csi_operations: Family::default(),
+            csi_operation_duration: Family::new_with_constructor(calls),
+            pulls: Family::default(),
+            pull_duration: phases(),
+            pulls_in_flight: Family::default(),
+            phase_duration: Family::new_with_constructor(phases),
+            downloaded: Counter::default(),
+            registry_requests: Family::default(),
+            volumes: Gauge::default(),
+            store_trees: Gauge::default(),
+            store_bytes: Gauge::default(),
+            registration: Family::default(),
+        };
+        families.register();
+        Self(Arc::new(families))
+    }
+}
+
+impl Families {
+    fn register(&mut self) {
+        let all = &mut self.registry;
+        let build = Family::<Version, Gauge>::default();
+        build.get_or_create(&Version { version: env!("CARGO_PKG_VERSION") }).set(1);
+        all.register("build_info", "The version of the driver", build);
+        let calls = self.csi_operations.clone();
+        all.register("csi_operations", "Calls of CSI methods that have ended", calls);
+        all.register_with_unit(
+            "csi_operation_duration",
+            "How long calls of CSI methods took",
+            Unit::Seconds,
+            self.csi_operation_duration.clone(),
+        );
+        let pulls = self.pulls.clone();
+        all.register("pulls", "Pulls that have ended, by what came of them", pulls);
+        all.register_with_unit(
+            "pull_duration",
+            "How long pulls took that asked a registry and succeeded, from their turn on",
+            Unit::Seconds,
+            self.pull_duration.clone(),
+        );
+        for state in ["waiting", "running"] {
+            drop(self.pulls_in_flight.get_or_create(&State { state }));
+        }
+        let pulls = self.pulls_in_flight.clone();
+        all.register("pulls_in_flight", "Pulls that wait for their turn, or run", pulls);
+        all.register_with_unit(
+            "phase_duration",
+            "How long the parts took of what a pod waits for, where they succeeded",
+            Unit::Seconds,
+            self.phase_duration.clone(),
+        );
+        let bytes = self.downloaded.clone();
+        all.register_with_unit("downloaded", "Received bytes of blobs", Unit::Bytes, bytes);
+        let requests = self.registry_requests.clone();
+        all.register("registry_requests", "Requests to registries and token services", requests);
+        all.register("volumes", "Volumes that are published here", self.volumes.clone());
+        all.register("store_trees", "Trees in the store", self.store_trees.clone());
+        let bytes = self.store_bytes.clone();
+        all.register_with_unit("store", "Bytes of files in the store", Unit::Bytes, bytes);
+        let states = self.registration.clone();
+        all.register("registration", "1 for how far the registration with kubelet is", states);
+    }
+}
+
+impl Metrics {
+    /// Counts a call of a CSI method that has ended with `code`.
+    pub fn csi_call(&self, method: &'static str, code: &'static str, took: Duration) {
+        let call = Call { method, code };
+        self.0.csi_operations.get_or_create(&call).inc();
+        self.0.csi_operation_duration.get_or_create(&call).observe(took.as_secs_f64());
+    }
+
+    /// A pull begins.
+    pub fn pull(&self) -> Pull {
+        Pull::new(self)
+    }
+
+    /// A registry's pull has succeeded, `took` after it had its turn.
+    pub fn pulled(&self, took: Duration) {
+        self.0.pull_duration.observe(took.as_secs_f64());
+    }
+
+    /// A pull waits for its turn, until what this returns is dropped.
+    pub fn waiting(&self) -> InFlight {
+        InFlight::new(self, "waiting")
+    }
+
+    /// A pull runs, until what this returns is dropped.
+    pub fn running(&self) -> InFlight {
+        InFlight::new(self, "running")
+    }
+
+    /// A phase has succeeded.
+    pub fn phase(&self, phase: Phase, took: Duration) {
+        let phase = match phase {
+            Phase::Wait => "wait",
+            Phase::Resolve => "resolve",
+            Phase::Download => "download",
+            Phase::Store => "store",
+            Phase::Mount => "mount",
+        };
+        self.0.phase_duration.get_or_create(&Part { phase }).observe(took.as_secs_f64());
+    }
+
+    /// Bytes of a blob came from a registry.
+    pub fn downloaded(&self, bytes: usize) {
+        self.0.downloaded.inc_by(bytes as u64);
+    }
+
+    /// A request is sent to a registry, or to a token service.
+    pub fn request(&self) -> RegistryRequest {
+        RegistryRequest::new(self)
+    }
+
+    /// What the store holds now.
+    pub fn stored(&self, stored: Stored) {
+        self.0.volumes.set(stored.volumes);
+        self.0.store_trees.set(stored.trees);
+        self.0.store_bytes.set(stored.bytes);
+    }
+
+    /// How far the driver's registration with kubelet is.
+    pub fn registration(&self, registration: Registration) {
+        for (state, is) in [
+            ("absent", registration == Registration::Absent),
+            ("waiting", registration == Registration::Waiting),
+            ("registered", registration == Registration::Registered),
+            ("refused", registration == Registration::Refused),
+        ] {
+            self.0.registration.get_or_create(&State { state }).set(i64::from(is));
+        }
+    }
+
+    /// All metrics as text that parsers of OpenMetrics and of Prometheus' own format read.
+    pub fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        text::encode(&mut text, &self.0.registry)?;
+        Ok(text)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
