@@ -107,6 +107,7 @@ impl Scene {
     /// Starts the driver again. Nothing half-made may be left, and what was published is.
     async fn restart(&self) -> Node {
         let node = Node::start(&self.root, &[]).await;
+        flushed(&self.root).await;
         assert_whole(&self.root);
         for name in names(&self.root.join("state/volumes")) {
             let record = fs::read(self.root.join("state/volumes").join(&name)).unwrap();

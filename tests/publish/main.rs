@@ -111,6 +111,22 @@ fn assert_whole(root: &Path) {
     assert_eq!(whole, described, "half a tree");
 }
 
+/// Waits until every tree is on the disk: a driver that starts brings those there that a killed
+/// one has left, and meanwhile writes beside them.
+async fn flushed(root: &Path) {
+    let trees = root.join("state/trees");
+    let is_durable = |name: String| match fs::read(trees.join(&name)) {
+        Ok(text) => {
+            !name.starts_with('.') && String::from_utf8_lossy(&text).contains(r#""durable":true"#)
+        }
+        // A directory is its description's matter; what is gone was being written.
+        Err(_) => trees.join(&name).is_dir(),
+    };
+    while !names(&trees).into_iter().all(is_durable) {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// A kernel that makes no overlays.
 struct NoOverlay(KernelMounter);
 

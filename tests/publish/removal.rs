@@ -54,6 +54,7 @@ fn kill_before_every_step_of_a_removal_leaves_whole_trees_or_none() {
             left.insert(there);
 
             let node = Node::start(&root, &flags).await;
+            flushed(&root).await;
             assert_whole(&root);
             publish(node.client.clone(), b.clone()).await.unwrap();
             assert_eq!(tree::listing(&b.target), skill("b").listing(), "{steps:?}");
