@@ -76,6 +76,15 @@ impl Credential {
 }
 
 impl Login {
+    /// What of it nobody may see.
+    pub fn secret(&self) -> &str {
+        match self {
+            Self::Basic { password: secret, .. }
+            | Self::Identity(secret)
+            | Self::Bearer(secret) => secret,
+        }
+    }
+
     fn hash(&self, context: &mut hmac::Context) {
         let fields: [&str; 3] = match self {
             Self::Basic { username, password } => ["basic", username, password],

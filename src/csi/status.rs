@@ -67,7 +67,9 @@ impl From<PublishError> for Status {
             }
             PublishError::Compose(_) => Code::InvalidArgument,
             // Something may still be mounted: non-final, so that Unpublish is called.
-            PublishError::Unknown { .. }
+            PublishError::Forgotten(_)
+            | PublishError::Panicked(_)
+            | PublishError::Unknown { .. }
             | PublishError::Occupied(_)
             | PublishError::NotUndone { .. } => Code::Unavailable,
             PublishError::Unsealable(_) | PublishError::UnsealableMany { .. } => {
@@ -78,8 +80,7 @@ impl From<PublishError> for Status {
             PublishError::Target { .. }
             | PublishError::Mount(_)
             | PublishError::Record(_)
-            | PublishError::State(_)
-            | PublishError::Panicked(_) => Code::Internal,
+            | PublishError::State(_) => Code::Internal,
         };
         status(code, &error)
     }

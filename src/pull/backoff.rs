@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Blame, Key, PullError, PullOptions, Source};
+use super::{Blame, Key, PullError, PullOptions, PullPolicy, Source};
 use crate::credentials::Fingerprint;
 
 /// The longest pause.
@@ -25,6 +25,7 @@ const MAX_ENTRIES: usize = 1000;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Attempt {
     source: Source,
+    policy: PullPolicy,
     keyring: Fingerprint,
     /// The options under which it failed; none if it fails under any.
     options: Option<PullOptions>,
@@ -73,7 +74,12 @@ impl Backoff {
             failures.remove(&this);
             return;
         };
-        let attempt = match scope(error.blame()) {
+        let scope = match **error {
+            // Which members are wanted is an option.
+            PullError::Member { .. } => Scope::Options,
+            _ => scope(error.blame()),
+        };
+        let attempt = match scope {
             Scope::Reference => whatever,
             Scope::Options => this,
             Scope::Nothing => return,
@@ -103,8 +109,12 @@ impl Backoff {
 
 /// The pull under any options, and under its own.
 fn attempts(key: &Key) -> [Attempt; 2] {
-    let attempt =
-        |options| Attempt { source: key.source.clone(), keyring: key.keyring.clone(), options };
+    let attempt = |options| Attempt {
+        source: key.source.clone(),
+        policy: key.policy,
+        keyring: key.keyring.clone(),
+        options,
+    };
     [attempt(None), attempt(Some(key.options.clone()))]
 }
 

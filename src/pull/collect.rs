@@ -159,8 +159,9 @@ fn excess(
     if occasion == Occasion::FullDisk {
         why.push("the disk is full".into());
         if (bytes, inodes) == (0, 0) {
-            // Not the disk then, but a quota, of which nothing more is known.
-            return (u64::MAX, u64::MAX);
+            // Something has gone since, or it is a quota, of which nothing more is known: the tree
+            // that was not used for longest.
+            return (1, 1);
         }
     }
     (bytes, inodes)
@@ -217,6 +218,10 @@ impl Puller {
     /// Collects garbage, after whoever is at it now.
     pub async fn collect(self: &Arc<Self>, occasion: Occasion) -> Result<Collected, PullError> {
         let _turn = self.collecting.lock().await;
+        self.collect_in_turn(occasion).await
+    }
+
+    async fn collect_in_turn(self: &Arc<Self>, occasion: Occasion) -> Result<Collected, PullError> {
         let puller = self.clone();
         let collected =
             blocking(move || collect(&puller.store, &puller.config.collect, occasion)).await?;
@@ -243,7 +248,12 @@ impl Puller {
     /// Whether trees have gone for a pull that met a full disk, since `freed` was what
     /// [`freed`](Self::freed) said: then there may be space for it now.
     pub(super) async fn made_space(self: &Arc<Self>, freed: u64) -> bool {
-        if let Err(error) = self.collect(Occasion::FullDisk).await {
+        let _turn = self.collecting.lock().await;
+        if self.freed() != freed {
+            // Another pull that met the full disk has seen to it.
+            return true;
+        }
+        if let Err(error) = self.collect_in_turn(Occasion::FullDisk).await {
             tracing::warn!(error = chain(&error), "cannot collect garbage");
         }
         self.freed() != freed

@@ -59,8 +59,9 @@ pub async fn inspect(
     for part in found.parts {
         let limits = config.limits;
         let (sink, progress) = (MemorySink::new(&limits), Arc::new(Progress::default()));
-        let mut unpacked =
-            layers::lay_out(registry, &part.origin, &part.plan, sink, limits, &progress).await?;
+        let held = (sink, ());
+        let (mut unpacked, ()) =
+            layers::lay_out(registry, &part.origin, &part.plan, held, limits, &progress).await?;
         let verdict = match judge(&part, &mut unpacked) {
             // What a strict validation minds about one skill does not hide it in the next.
             Err(PullError::Find(FindError::Strict { findings: more })) => {

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tokio::task::JoinError;
 
-use super::error::PullError;
+use super::error::{Blame, PullError};
 use super::progress::Progress;
 use super::source::Origin;
 use crate::artifact::plan::{Layer, Plan};
@@ -22,22 +22,31 @@ use crate::unpack::{Unpacked, Unpacker};
 /// some 16 KiB: enough to keep both sides busy, little enough to hold in memory.
 const QUEUE: usize = 32;
 
-/// Downloads the plan's layers, lowest first, and unpacks them as they come.
-pub(super) async fn lay_out<S: Sink + 'static>(
+/// Downloads the plan's layers, lowest first, and unpacks them as they come. `held` is what the
+/// sink writes to: it is given back with the files, and else dropped where they are written, after
+/// the last of them, also if nobody waits for this any more.
+pub(super) async fn lay_out<S: Sink + 'static, H: Send + 'static>(
     registry: &Registry,
     origin: &Origin,
     plan: &Plan,
-    sink: S,
+    (sink, held): (S, H),
     limits: Limits,
     progress: &Arc<Progress>,
-) -> Result<Unpacked<S>, PullError> {
+) -> Result<(Unpacked<S>, H), PullError> {
     let (jobs, work) = mpsc::channel(1);
-    let unpacking = tokio::task::spawn_blocking(move || unpack(work, sink, limits));
+    let unpacking = tokio::task::spawn_blocking(move || {
+        let unpacked = unpack(work, sink, limits);
+        unpacked.map(|unpacked| (unpacked, held))
+    });
     let fetched = fetch(registry, origin, plan, limits, progress, jobs).await;
     let unpacked = unpacking.await.map_err(panicked)?;
     match fetched {
-        // What broke the download also broke the unpacking: tell the cause.
-        Err(Stopped::Download(error)) => Err(error),
+        // What broke the download also broke the unpacking: tell the cause. But a limit holds
+        // whether or not the rest would have come.
+        Err(Stopped::Download(error)) => match unpacked {
+            Err(limit) if matches!(limit.blame(), Blame::Exhausted) => Err(limit),
+            _ => Err(error),
+        },
         // The unpacker hung up: its error is the cause.
         Ok(()) | Err(Stopped::Unpacker) => unpacked,
     }

@@ -291,7 +291,9 @@ fn key_options(options: &PullOptions, hints: &Hints) -> String {
         (true, Validation::Strict) => return "raw strict".into(),
         (true, _) => return "raw".into(),
         (false, Validation::Strict) => String::from("skills strict"),
-        (false, _) => String::from("skills"),
+        (false, Validation::Lenient) => String::from("skills"),
+        // Takes a SKILL.md that the others refuse.
+        (false, Validation::None) => String::from("skills unread"),
     };
     if let Some(path) = &options.sub_path {
         text.push_str(&format!("\nbelow\0{path}"));

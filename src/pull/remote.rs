@@ -120,8 +120,9 @@ impl Puller {
         let directory = staging.tree_fd().try_clone_to_owned().map_err(PullError::State)?;
         let sink = DiskSink::new(directory);
         let limits = self.config.limits;
-        let unpacked =
-            layers::lay_out(&self.registry, &part.origin, &part.plan, sink, limits, progress)
+        let held = (sink, staging);
+        let (unpacked, staging) =
+            layers::lay_out(&self.registry, &part.origin, &part.plan, held, limits, progress)
                 .await?;
         progress.enter(Step::Storing);
         let downloaded = Instant::now();

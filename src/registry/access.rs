@@ -116,15 +116,22 @@ impl Access {
         let (authorization, generation) = self.authorization(target).await?;
         let proven = self.0.proven.load(Ordering::Relaxed);
         let host = &self.0.api.host;
-        let reply =
-            transport.exchange(target, host, limit, || authorization.apply(request())).await?;
+        let reply = transport
+            .exchange(target, host, limit, &self.secrets(&authorization), || {
+                authorization.apply(request())
+            })
+            .await?;
         let reply = match reply {
             Some(reply) if reply.status == StatusCode::UNAUTHORIZED && proven => {
                 if !self.renew(target, generation, reply.challenge()).await? {
                     return Ok(Some(reply));
                 }
                 let (authorization, _) = self.authorization(target).await?;
-                transport.exchange(target, host, limit, || authorization.apply(request())).await?
+                transport
+                    .exchange(target, host, limit, &self.secrets(&authorization), || {
+                        authorization.apply(request())
+                    })
+                    .await?
             }
             other => other,
         };
@@ -132,6 +139,11 @@ impl Access {
             self.prove();
         }
         Ok(reply)
+    }
+
+    /// What no answer may repeat.
+    fn secrets<'a>(&'a self, authorization: &'a Authorization) -> [&'a str; 2] {
+        [authorization.secret(), self.credential().map_or("", |known| known.login.secret())]
     }
 
     /// One request to the registry, whose answer may be long. A token that ran out is renewed,
@@ -144,7 +156,9 @@ impl Access {
         let transport = &self.0.shared.transport;
         let host = &self.0.api.host;
         let (authorization, generation) = self.authorization(target).await?;
-        let opened = transport.open(target, host, authorization.apply(request())).await?;
+        let opened = transport
+            .open(target, host, &self.secrets(&authorization), authorization.apply(request()))
+            .await?;
         let Opened::Refused(reply) = &opened else { return Ok(opened) };
         if reply.status != StatusCode::UNAUTHORIZED
             || !self.renew(target, generation, reply.challenge()).await?
@@ -152,7 +166,9 @@ impl Access {
             return Ok(opened);
         }
         let (authorization, _) = self.authorization(target).await?;
-        transport.open(target, host, authorization.apply(request())).await
+        transport
+            .open(target, host, &self.secrets(&authorization), authorization.apply(request()))
+            .await
     }
 
     /// The authorization and its generation, renewed if it is about to run out.

@@ -44,6 +44,17 @@ pub(super) enum Authorization {
     Bearer { token: String, renew_at: Option<Instant> },
 }
 
+impl Authorization {
+    /// What of it nobody may see.
+    pub(super) fn secret(&self) -> &str {
+        match self {
+            Self::None => "",
+            Self::Basic { password, .. } => password,
+            Self::Bearer { token, .. } => token,
+        }
+    }
+}
+
 impl fmt::Debug for Authorization {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -133,9 +144,10 @@ impl Authenticator<'_> {
     ) -> Result<Authorization, AuthError> {
         let url = self.check_realm(realm)?;
         let host = authority(&url);
+        let secrets: Vec<_> = login.into_iter().map(Login::secret).collect();
         let reply = self
             .transport
-            .exchange(self.target, &host, TOKEN_BYTES, || {
+            .exchange(self.target, &host, TOKEN_BYTES, &secrets, || {
                 token_request(self.transport, &url, service, scope, login)
             })
             .await?;
@@ -277,7 +289,7 @@ fn scope_for(repository: &Repository, scope: Option<&str>) -> String {
 }
 
 /// `host[:port]` of a URL.
-fn authority(url: &Url) -> String {
+pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}"))
 }
@@ -288,12 +300,7 @@ fn unusable(why: &'static str) -> AuthError {
 
 /// Some services repeat what they were sent.
 pub(super) fn redact(answer: &mut Answer, login: Option<&Login>) {
-    let secret = match login {
-        Some(
-            Login::Basic { password: secret, .. } | Login::Identity(secret) | Login::Bearer(secret),
-        ) => secret,
-        None => return,
-    };
+    let Some(secret) = login.map(Login::secret) else { return };
     if let Answer::Status { message, .. } = answer
         && message.as_ref().is_some_and(|message| !secret.is_empty() && message.contains(secret))
     {

@@ -86,11 +86,17 @@ impl Reply {
 #[error("redirects {0}")]
 struct RedirectRefused(&'static str);
 
-fn policy() -> Policy {
-    Policy::custom(|redirect: Redirect<'_>| {
+fn policy(plain_http: Vec<String>) -> Policy {
+    Policy::custom(move |redirect: Redirect<'_>| {
+        let host = super::auth::authority(redirect.url());
+        let may_be_plain = || super::host::is_loopback(&host) || plain_http.contains(&host);
         let was_https = redirect.previous().iter().any(|url| url.scheme() == "https");
         if was_https && redirect.url().scheme() != "https" {
             redirect.error(RedirectRefused("from https to http; that is not followed"))
+        } else if redirect.url().scheme() != "https" && !may_be_plain() {
+            redirect.error(RedirectRefused(
+                "to a host without TLS that --plain-http does not list; that is not followed",
+            ))
         } else if redirect.previous().len() > MAX_REDIRECTS {
             redirect.error(RedirectRefused("more than ten times"))
         } else {
@@ -144,7 +150,7 @@ impl Transport {
         let setup =
             |error: reqwest::Error| RegistrySetupError::Client { source: Cause::of(&error) };
         Ok(Self {
-            client: client(policy()).map_err(setup)?,
+            client: client(policy(config.plain_http.clone())).map_err(setup)?,
             strict: client(Policy::none()).map_err(setup)?,
             retry_pause: config.retry_pause,
             deadline: config.connect_timeout + 2 * config.read_timeout,
@@ -153,18 +159,20 @@ impl Transport {
     }
 
     /// Sends what `request` makes until the answer is something else than a broken connection,
-    /// 429 or 5xx, at most [`ATTEMPTS`] times. Nothing but the answer's status is judged: 401
+    /// 429 or 5xx, at most [`ATTEMPTS`] times. Nothing is kept of a refusal that repeats one of
+    /// `secrets`. Nothing but the answer's status is judged: 401
     /// and 404 are answers. A success's body may have `limit` bytes; if it has more, `None`.
     pub(super) async fn exchange(
         &self,
         target: &Arc<Target>,
         host: &str,
         limit: u64,
+        secrets: &[&str],
         request: impl Fn() -> RequestBuilder,
     ) -> Result<Option<Reply>, RegistryError> {
         let mut attempt = 1;
         loop {
-            let (error, wait) = match self.once(target, host, limit, request()).await {
+            let (error, wait) = match self.once(target, host, limit, secrets, request()).await {
                 Ok(None) => return Ok(None),
                 Ok(Some(reply)) => match overload(target, host, &reply) {
                     None => return Ok(Some(reply)),
@@ -188,6 +196,7 @@ impl Transport {
         target: &Arc<Target>,
         host: &str,
         limit: u64,
+        secrets: &[&str],
         request: RequestBuilder,
     ) -> Result<Option<Reply>, RegistryError> {
         let failed = |error: reqwest::Error| classify(target, host, &error);
@@ -195,6 +204,7 @@ impl Transport {
         let (status, headers) = (response.status(), response.headers().clone());
         let limit = if status.is_success() { limit } else { ERROR_BYTES };
         let (body, whole) = read(response, limit).await.map_err(failed)?;
+        let body = if status.is_success() { body } else { scrubbed(body, secrets) };
         Ok((whole || !status.is_success()).then_some(Reply { status, headers, moved, body }))
     }
 
@@ -204,6 +214,7 @@ impl Transport {
         &self,
         target: &Arc<Target>,
         host: &str,
+        secrets: &[&str],
         request: RequestBuilder,
     ) -> Result<Opened, RegistryError> {
         let failed = |error: reqwest::Error| classify(target, host, &error);
@@ -214,6 +225,7 @@ impl Transport {
             }
             let (status, headers) = (response.status(), response.headers().clone());
             let (body, _) = read(response, ERROR_BYTES).await.map_err(failed)?;
+            let body = scrubbed(body, secrets);
             Ok(Opened::Refused(Reply { status, headers, moved, body }))
         };
         match tokio::time::timeout(self.deadline, head).await {
@@ -280,6 +292,15 @@ pub(super) fn overload(target: &Arc<Target>, host: &str, reply: &Reply) -> Optio
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+/// The body of a refusal; nothing of it if it repeats a secret that the server was sent.
+fn scrubbed(body: Bytes, secrets: &[&str]) -> Bytes {
+    let told = envelope(&body).unwrap_or_default();
+    let raw = String::from_utf8_lossy(&body);
+    let repeats =
+        |secret: &&str| !secret.is_empty() && (raw.contains(*secret) || told.contains(*secret));
+    if secrets.iter().any(repeats) { Bytes::new() } else { body }
 }
 
 /// At most `limit` bytes of the body, and whether that was all of it.

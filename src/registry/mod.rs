@@ -318,7 +318,7 @@ impl Trial<'_> {
         let url = manifest::url(&api, &self.target.repository, self.selector);
         let limit = self.registry.0.config.manifest_bytes;
         let reply = transport
-            .exchange(&self.target, &api.host, limit, || manifest::request(transport, &url))
+            .exchange(&self.target, &api.host, limit, &[], || manifest::request(transport, &url))
             .await?
             .ok_or_else(|| manifest::too_large(&self.target, limit))?;
         let mut challenge = match reply.status {
@@ -329,7 +329,7 @@ impl Trial<'_> {
         if challenge.is_none() && has_login {
             let root = api.url("");
             let reply = transport
-                .exchange(&self.target, &api.host, limit, || transport.client.get(&root))
+                .exchange(&self.target, &api.host, limit, &[], || transport.client.get(&root))
                 .await?;
             challenge = reply
                 .filter(|reply| reply.status == StatusCode::UNAUTHORIZED)

@@ -65,7 +65,9 @@ pub(super) fn add(
         everyone: false,
         identities: Vec::new(),
     });
+    let path = shared.layout.grants.join(file_name(repository, digest));
     if document.everyone {
+        atomic::keep(&path);
         return Ok(());
     }
     match identity {
@@ -73,7 +75,10 @@ pub(super) fn add(
             document.everyone = true;
             document.identities.clear();
         }
-        Identity::Login(hash) if document.identities.contains(hash) => return Ok(()),
+        Identity::Login(hash) if document.identities.contains(hash) => {
+            atomic::keep(&path);
+            return Ok(());
+        }
         Identity::Login(hash) => {
             document.identities.push(hash.clone());
             let excess = document.identities.len().saturating_sub(MAX_IDENTITIES);
@@ -115,5 +120,9 @@ pub(super) fn exists(
     repository: &Repository,
     digest: &Digest,
 ) -> Result<bool, FileError> {
-    Ok(load(shared, repository, digest)?.is_some())
+    let exists = load(shared, repository, digest)?.is_some();
+    if exists {
+        atomic::keep(&shared.layout.grants.join(file_name(repository, digest)));
+    }
+    Ok(exists)
 }

@@ -61,7 +61,11 @@ impl Volumes {
         // Nothing but the kernel and the record: this must hold with the registry down, the
         // Secret gone and the tag moved, since kubelet asks again after each of its restarts.
         let (volumes, asked) = (self.clone(), request.clone());
-        if let Some(published) = blocking(move || volumes.already(&asked)).await?? {
+        let found = blocking(move || match volumes.already(&asked)? {
+            None => volumes.unmount_leftovers(&asked.target).map(|()| None),
+            published => Ok(published),
+        });
+        if let Some(published) = found.await?? {
             return Ok(published);
         }
         if request.attributes.seal == Seal::Bind && !request.read_only {
@@ -88,9 +92,18 @@ impl Volumes {
         .await?
     }
 
+    /// What an earlier, unfinished publish left here was never seen by a container. It goes before
+    /// anything can fail with a final code.
+    fn unmount_leftovers(&self, target: &Path) -> Result<(), PublishError> {
+        self.mounter.unmount(target).map(drop).map_err(|source| {
+            PublishError::Occupied(ClearError::Unmount { target: target.into(), source })
+        })
+    }
+
     /// The volume as it stands, if it is published; an error if it is published as another.
     fn already(&self, request: &PublishRequest) -> Result<Option<Published>, PublishError> {
-        let Some(record) = self.store.record(&request.volume_id)? else { return Ok(None) };
+        let record = self.store.record(&request.volume_id).map_err(PublishError::Forgotten)?;
+        let Some(record) = record else { return Ok(None) };
         if record.state != RecordState::Published {
             return Ok(None);
         }
@@ -175,11 +188,6 @@ impl Volumes {
         composition: &Composition,
     ) -> Result<Published, PublishError> {
         let mut record = record(request, pulled, composition);
-        // What an earlier, unfinished publish left here was never seen by a container.
-        self.mounter.unmount(&request.target).map_err(|source| {
-            let target = request.target.clone();
-            PublishError::Occupied(ClearError::Unmount { target, source })
-        })?;
         make_target(&request.target)?;
         let outcome = self.store.put_record(&record).map_err(PublishError::from).and_then(|()| {
             record.seal = self.attach(request, composition)?;

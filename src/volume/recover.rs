@@ -1,7 +1,7 @@
 //! What a dead driver left: half-made volumes are undone, whole ones are known again.
 
 use super::Volumes;
-use crate::mount::Mounter;
+use crate::mount::{Mount, Mounter, SOURCE};
 use crate::observability::chain;
 use crate::store::{FileError, RecordState, Store};
 
@@ -40,6 +40,17 @@ pub fn keep_mounted(store: &Store, mounter: &dyn Mounter) {
             return;
         }
     };
+    // Lower directories by number, as the classic call names many of them: of which trees they are
+    // does not show.
+    let is_unclear = |mount: &Mount| {
+        mount.source == SOURCE
+            && mount.super_options.contains("lowerdir")
+            && !mount.super_options.contains("/trees/")
+    };
+    if mounts.iter().any(is_unclear) {
+        store.trees().iter().for_each(|tree| _ = store.pin(&tree.key));
+        return;
+    }
     for mount in mounts {
         let root = mount.root.to_string_lossy();
         for text in [mount.super_options.as_str(), &root] {

@@ -307,19 +307,26 @@ async fn an_expired_token_is_renewed_once() {
 
 #[tokio::test]
 async fn a_secret_that_the_server_repeats_is_not_shown() {
-    let server = Server::start(|seen| match seen.authorization {
-        None => wants("Basic realm=\"x\""),
-        Some(_) => error(403, "DENIED", "wonder is no password"),
-    })
-    .await;
-    let host = server.host();
-    let error = client(&[&host]).resolve(&repository(&host), &tag(), &[alice()]).await.unwrap_err();
-    assert_eq!(
-        text(&error, &host),
-        "the registry forbids the pull: secret key \".dockerconfigjson\", entry \
-         \"a\": 403 Forbidden"
-    );
-    assert!(!format!("{error:?}").contains("wonder"));
+    for (status, expected) in [
+        (
+            403,
+            "the registry forbids the pull: secret key \".dockerconfigjson\", entry \"a\": 403 \
+             Forbidden",
+        ),
+        (400, "R answers 400 Bad Request"),
+        (500, "R failed: 500 Internal Server Error"),
+    ] {
+        let server = Server::start(move |seen| match seen.authorization {
+            None => wants("Basic realm=\"x\""),
+            Some(_) => error(status, "X", "wonder is no password"),
+        })
+        .await;
+        let host = server.host();
+        let error =
+            client(&[&host]).resolve(&repository(&host), &tag(), &[alice()]).await.unwrap_err();
+        assert_eq!(text(&error, &host), expected);
+        assert!(!format!("{error:?}").contains("wonder"));
+    }
 }
 
 #[tokio::test]

@@ -170,3 +170,15 @@ async fn a_redirected_manifest_loses_the_authorization() {
     pull(&client(&[&host]), &host, &[alice()]).await.unwrap();
     assert_eq!(storage.log(), ["/stored -"]);
 }
+
+#[tokio::test]
+async fn a_host_without_tls_has_to_be_listed() {
+    let server =
+        Server::start(|_| answer(307, &[("location", "http://registry.invalid/x")], "")).await;
+    let host = server.host();
+    assert_eq!(
+        pull(&client(&[&host]), &host, &[]).await.unwrap_err(),
+        "R redirects to a host without TLS that --plain-http does not list; that is not followed"
+    );
+    assert_eq!(server.seen().len(), 1);
+}

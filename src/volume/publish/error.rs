@@ -83,6 +83,9 @@ pub enum PublishError {
         /// Why.
         source: io::Error,
     },
+    /// Whether the volume is published cannot be told.
+    #[error("cannot read what is known of the volume")]
+    Forgotten(#[source] FileError),
     /// What is at the target of a published volume cannot be told.
     #[error("cannot tell what is mounted at {}", target.display())]
     Unknown {
