@@ -15,11 +15,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::source::{SourceArgs, explain};
 use super::stop::stop;
 use super::{Failure, print, runtime};
-use crate::pull::{
-    HumanBytes, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled, Puller, Source, Step,
-};
+use crate::pull::{HumanBytes, PullFlight, PullPolicy, PullRequest, Pulled, Puller, Source, Step};
 use crate::store::{Store, Totals, remove_tree};
-use crate::volume::attributes::{Attributes, Layout};
+use crate::volume::attributes::Attributes;
 use crate::volume::compose::{Composition, compose};
 
 #[derive(Debug, Args)]
@@ -63,16 +61,7 @@ impl PullArgs {
         let puller = Arc::new(Puller::new(registry, Arc::new(store), self.source.limits.config()));
         let start = Instant::now();
         let pulled = runtime.block_on(async {
-            let options = PullOptions {
-                raw: attributes.layout == Layout::Raw,
-                name: attributes.name.clone(),
-                skills: match sources.len() {
-                    1 => attributes.skills.clone(),
-                    _ => Vec::new(),
-                },
-                sub_path: attributes.sub_path.clone(),
-                validation: attributes.validation,
-            };
+            let options = attributes.pull_options();
             let flights = sources.iter().map(|source| {
                 puller.pull(PullRequest {
                     source: source.clone(),

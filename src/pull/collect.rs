@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::progress::HumanBytes;
 use super::{PullError, Puller, blocking};
 use crate::observability::chain;
-use crate::store::{Disk, Store, Totals, TreeUse};
+use crate::store::{Disk, Store, Totals, TreeUse, nanoseconds};
 
 /// How often the driver looks; kubelet's period.
 pub const PERIOD: Duration = Duration::from_secs(300);
@@ -173,7 +173,7 @@ pub fn collect(store: &Store, policy: &CollectPolicy, occasion: Occasion) -> Col
     let disk = store.disk().inspect_err(
         |error| tracing::warn!(%error, "cannot tell how full the state directory's disk is"),
     );
-    let choice = choose(policy, occasion, disk.ok(), store.trees(), now());
+    let choice = choose(policy, occasion, disk.ok(), store.trees(), nanoseconds(SystemTime::now()));
     let mut done = Collected::default();
     for tree in &choice.trees {
         match store.discard(&tree.key, tree.used_at) {
@@ -207,11 +207,6 @@ pub fn collect(store: &Store, policy: &CollectPolicy, occasion: Occasion) -> Col
         tracing::warn!(why, "too few trees are unused and old enough to free what should be free");
     }
     done
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Puller {

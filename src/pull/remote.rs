@@ -1,7 +1,6 @@
 //! What only the registry can give: the bytes of trees that are not stored yet.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
@@ -14,7 +13,7 @@ use super::{layers, progress::Progress, progress::Step};
 use crate::observability::chain;
 use crate::observability::metrics::Phase;
 use crate::reference::{Digest, Selector};
-use crate::store::{FlushError, Staging, StoredTree, TreeInfo};
+use crate::store::{self, FlushError, Staging, StoredTree, TreeInfo};
 use crate::unpack::DiskSink;
 use crate::unpack::Unpacked;
 
@@ -168,7 +167,7 @@ impl Puller {
             layers: part.plan.layers.iter().map(|layer| layer.descriptor.digest.clone()).collect(),
             totals: verdict.totals.iter().copied().sum(),
             warnings: verdict.warnings,
-            created_at: now(),
+            created_at: store::now(),
         };
         let tree = staging.commit(&key, info)?;
         if let Origin::Repository(access) = &part.origin {
@@ -176,8 +175,4 @@ impl Puller {
         }
         Ok(tree)
     }
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

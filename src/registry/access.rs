@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::Shared;
 use super::answer::{Answer, Attempt};
-use super::auth::{AuthError, Authenticator, Authorization, redact};
+use super::auth::{AuthError, Authenticator, Authorization};
 use super::challenge::Challenge;
 use super::error::{RegistryError, Target};
 use super::host::Api;
@@ -99,8 +99,7 @@ impl Access {
     }
 
     /// The error for an answer that turned this access down.
-    pub(super) fn refused(&self, target: &Arc<Target>, mut answer: Answer) -> RegistryError {
-        redact(&mut answer, self.credential().map(|credential| &credential.login));
+    pub(super) fn refused(&self, target: &Arc<Target>, answer: Answer) -> RegistryError {
         let origin = self.credential().map(|credential| credential.origin.clone());
         RegistryError::refused(target, vec![Attempt { origin, answer }])
     }

@@ -167,9 +167,7 @@ impl Authenticator<'_> {
                 )));
             }
             let from = (host != self.api.host).then(|| host.clone());
-            let mut answer = reply.answer(from);
-            redact(&mut answer, login);
-            return Err(AuthError::Refused(answer));
+            return Err(AuthError::Refused(reply.answer(from)));
         }
         let token: Token = serde_json::from_slice(&reply.body)
             .map_err(|_| problem("sends something else than a token in JSON"))?;
@@ -296,16 +294,6 @@ pub(super) fn authority(url: &Url) -> String {
 
 fn unusable(why: &'static str) -> AuthError {
     AuthError::Refused(Answer::Unusable(why))
-}
-
-/// Some services repeat what they were sent.
-pub(super) fn redact(answer: &mut Answer, login: Option<&Login>) {
-    let Some(secret) = login.map(Login::secret) else { return };
-    if let Answer::Status { message, .. } = answer
-        && message.as_ref().is_some_and(|message| !secret.is_empty() && message.contains(secret))
-    {
-        *message = None;
-    }
 }
 
 #[cfg(test)]

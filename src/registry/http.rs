@@ -159,9 +159,9 @@ impl Transport {
     }
 
     /// Sends what `request` makes until the answer is something else than a broken connection,
-    /// 429 or 5xx, at most [`ATTEMPTS`] times. Nothing is kept of a refusal that repeats one of
-    /// `secrets`. Nothing but the answer's status is judged: 401
-    /// and 404 are answers. A success's body may have `limit` bytes; if it has more, `None`.
+    /// 429 or 5xx, at most [`ATTEMPTS`] times. Nothing but the answer's status is judged: 401 and
+    /// 404 are answers. A success's body may have `limit` bytes; if it has more, `None`. Nothing is
+    /// kept of a refusal that repeats one of `secrets`.
     pub(super) async fn exchange(
         &self,
         target: &Arc<Target>,
@@ -201,11 +201,12 @@ impl Transport {
     ) -> Result<Option<Reply>, RegistryError> {
         let failed = |error: reqwest::Error| classify(target, host, &error);
         let (response, moved) = self.send(target, host, request.timeout(self.deadline)).await?;
+        if !response.status().is_success() {
+            return refusal(response, moved, secrets).await.map(Some).map_err(failed);
+        }
         let (status, headers) = (response.status(), response.headers().clone());
-        let limit = if status.is_success() { limit } else { ERROR_BYTES };
         let (body, whole) = read(response, limit).await.map_err(failed)?;
-        let body = if status.is_success() { body } else { scrubbed(body, secrets) };
-        Ok((whole || !status.is_success()).then_some(Reply { status, headers, moved, body }))
+        Ok(whole.then_some(Reply { status, headers, moved, body }))
     }
 
     /// Sends a request once, and leaves a success's body to the caller: the time between two of
@@ -223,10 +224,8 @@ impl Transport {
             if response.status().is_success() {
                 return Ok(Opened::Body(response));
             }
-            let (status, headers) = (response.status(), response.headers().clone());
-            let (body, _) = read(response, ERROR_BYTES).await.map_err(failed)?;
-            let body = scrubbed(body, secrets);
-            Ok(Opened::Refused(Reply { status, headers, moved, body }))
+            let refusal = refusal(response, moved, secrets).await.map_err(failed)?;
+            Ok(Opened::Refused(refusal))
         };
         match tokio::time::timeout(self.deadline, head).await {
             Ok(answer) => answer,
@@ -292,6 +291,17 @@ pub(super) fn overload(target: &Arc<Target>, host: &str, reply: &Reply) -> Optio
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+/// An answer that is no success, of which [`ERROR_BYTES`] are read.
+async fn refusal(
+    response: Response,
+    moved: bool,
+    secrets: &[&str],
+) -> Result<Reply, reqwest::Error> {
+    let (status, headers) = (response.status(), response.headers().clone());
+    let (body, _) = read(response, ERROR_BYTES).await?;
+    Ok(Reply { status, headers, moved, body: scrubbed(body, secrets) })
 }
 
 /// The body of a refusal; nothing of it if it repeats a secret that the server was sent.

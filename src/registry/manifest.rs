@@ -45,9 +45,7 @@ pub(super) async fn get(
         .ok_or_else(|| too_large(target, limit))?;
     match reply.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-            let mut answer = reply.answer(None);
-            super::auth::redact(&mut answer, access.credential().map(|c| &c.login));
-            Ok(Err(answer))
+            Ok(Err(reply.answer(None)))
         }
         _ => check(access, target, selector, reply).map(Ok),
     }

@@ -30,8 +30,8 @@ pub(super) enum Durability {
     Full,
 }
 
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
+/// The time as files of the store hold it: seconds since 1970.
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 

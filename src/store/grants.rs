@@ -3,7 +3,7 @@
 //! Content is shared by digest, permission is not. A grant that cannot be read is no grant: its
 //! loss costs one request to the registry.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,17 +38,24 @@ fn file_name(repository: &Repository, digest: &Digest) -> String {
     format!("{}.json", Digest::sha256(format!("{repository}@{digest}").as_bytes()).hex())
 }
 
+fn path(shared: &Shared, repository: &Repository, digest: &Digest) -> PathBuf {
+    shared.layout.grants.join(file_name(repository, digest))
+}
+
 fn load(
     shared: &Shared,
     repository: &Repository,
     digest: &Digest,
 ) -> Result<Option<Document>, FileError> {
-    let path = shared.layout.grants.join(file_name(repository, digest));
-    atomic::read_json(&path, &shared.quarantine, |document: &Document| {
-        document.version == VERSION
-            && document.repository == *repository
-            && document.digest == *digest
-    })
+    atomic::read_json(
+        &path(shared, repository, digest),
+        &shared.quarantine,
+        |document: &Document| {
+            document.version == VERSION
+                && document.repository == *repository
+                && document.digest == *digest
+        },
+    )
 }
 
 /// The caller holds the lock on grants: this reads, changes and writes.
@@ -65,7 +72,7 @@ pub(super) fn add(
         everyone: false,
         identities: Vec::new(),
     });
-    let path = shared.layout.grants.join(file_name(repository, digest));
+    let path = path(shared, repository, digest);
     if document.everyone {
         atomic::keep(&path);
         return Ok(());
@@ -104,7 +111,7 @@ pub(super) fn covers(
             Identity::Login(hash) => document.identities.contains(hash),
         });
     if covered {
-        atomic::keep(&shared.layout.grants.join(file_name(repository, digest)));
+        atomic::keep(&path(shared, repository, digest));
     }
     Ok(covered)
 }
@@ -122,7 +129,7 @@ pub(super) fn exists(
 ) -> Result<bool, FileError> {
     let exists = load(shared, repository, digest)?.is_some();
     if exists {
-        atomic::keep(&shared.layout.grants.join(file_name(repository, digest)));
+        atomic::keep(&path(shared, repository, digest));
     }
     Ok(exists)
 }

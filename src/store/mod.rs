@@ -46,6 +46,7 @@ use layout::Layout;
 use lock::Lock;
 use trees::Shared;
 
+pub use atomic::now;
 pub use error::{CommitError, FileError, FlushError, OpenError, is_full};
 pub use gc::{DiscardError, Disk};
 pub use index::TreeUse;
@@ -55,7 +56,7 @@ pub use records::{
 pub use references::ReferenceRecord;
 pub use remove::remove_tree;
 pub use staging::Staging;
-pub use trees::{SkillInfo, StoredTree, Totals, TreeInfo};
+pub use trees::{SkillInfo, StoredTree, Totals, TreeInfo, nanoseconds};
 
 const SALT_FILE: &str = "salt";
 

@@ -40,13 +40,15 @@ pub(super) fn sweep(
         let is_kept = sweep.kept.contains(&digest);
         Ok(!sweep.has_manifest(&digest) || (!is_kept && sweep.is_old(path)))
     })?;
+    let trees: HashSet<_> = shared.index.keys().iter().map(|key| grants::of_tree(key)).collect();
     dropped += sweep.drop(&layout.grants, |path| {
         let Some(digest) = grants::digest_of(shared, path)? else { return Ok(false) };
         if sweep.has_manifest(&digest) {
             return Ok(!sweep.kept.contains(&digest) && sweep.is_old(path));
         }
-        // A tree's goes with it.
-        Ok(!shared.index.keys().iter().any(|key| grants::of_tree(key) == digest))
+        // A tree's goes with it. One that has come since is looked for by its key.
+        Ok(!trees.contains(&digest)
+            && !shared.index.keys().iter().any(|key| grants::of_tree(key) == digest))
     })?;
     Ok(dropped)
 }

@@ -142,7 +142,8 @@ impl StoredTree {
     }
 }
 
-fn nanoseconds(time: SystemTime) -> u64 {
+/// A time as [`super::TreeUse`] holds it: nanoseconds since 1970.
+pub fn nanoseconds(time: SystemTime) -> u64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::path::{PathError, TreePath};
 use crate::artifact::validation::Validation;
-use crate::pull::PullPolicy;
+use crate::pull::{PullOptions, PullPolicy};
 use crate::reference::{Reference, ReferenceError};
 use crate::store::{Pod, Seal};
 
@@ -150,6 +150,21 @@ impl Attributes {
         };
         attributes.check()?;
         Ok((attributes, pod))
+    }
+
+    /// What of them changes the files that a pull stores.
+    pub fn pull_options(&self) -> PullOptions {
+        PullOptions {
+            raw: self.layout == Layout::Raw,
+            name: self.name.clone(),
+            skills: match self.references.len() {
+                1 => self.skills.clone(),
+                // Which reference has which skill shows only when all are here.
+                _ => Vec::new(),
+            },
+            sub_path: self.sub_path.clone(),
+            validation: self.validation,
+        }
     }
 
     fn check(&self) -> Result<(), AttributesError> {

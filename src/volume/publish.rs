@@ -5,7 +5,6 @@ mod error;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -14,12 +13,11 @@ use super::{ClearError, PublishRequest, Volumes};
 use crate::credentials::Keyring;
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
-use crate::pull::{
-    Blame, PullError, PullFlight, PullOptions, PullPolicy, PullRequest, Pulled, Source,
-};
+use crate::pull::{Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source};
 use crate::reference::Reference;
-use crate::store::{MountIdentity, RECORD_VERSION, Record, RecordState, RecordedReference, Seal};
-use crate::volume::attributes::Layout;
+use crate::store::{
+    self, MountIdentity, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
+};
 
 pub use error::PublishError;
 
@@ -151,17 +149,7 @@ impl Volumes {
         deadline: Instant,
     ) -> Result<Vec<Arc<Pulled>>, PublishError> {
         let attributes = &request.attributes;
-        let options = PullOptions {
-            raw: attributes.layout == Layout::Raw,
-            name: attributes.name.clone(),
-            skills: match attributes.references.len() {
-                1 => attributes.skills.clone(),
-                // Which reference has which skill shows only when all are here.
-                _ => Vec::new(),
-            },
-            sub_path: attributes.sub_path.clone(),
-            validation: attributes.validation,
-        };
+        let options = attributes.pull_options();
         let start = |reference: &Reference| {
             let flight = self.puller.pull(PullRequest {
                 source: reference.clone().into(),
@@ -314,7 +302,6 @@ fn warnings(pulled: &[Arc<Pulled>]) -> impl Iterator<Item = (&Source, &String)> 
 }
 
 fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Composition) -> Record {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let recorded = |p: &Arc<Pulled>| {
         let reference = p.source.reference()?.clone();
         Some(RecordedReference { reference, digest: p.digest.clone() })
@@ -332,7 +319,7 @@ fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Compos
         read_only: request.read_only,
         mount: None,
         pod: request.pod.clone(),
-        published_at: now,
+        published_at: store::now(),
         warnings: warnings(pulled).map(|(source, text)| format!("{source}: {text}")).collect(),
     }
 }

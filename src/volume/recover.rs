@@ -31,13 +31,13 @@ pub enum RecoverError {
 /// Keeps the trees that are mounted without a record: it was unreadable, and lies in quarantine.
 /// The mount table is text, and all that it has to hold is the tree's path.
 pub fn keep_mounted(store: &Store, mounter: &dyn Mounter) {
+    let pin_all = || store.trees().iter().for_each(|tree| _ = store.pin(&tree.key));
     let mounts = match mounter.mounts() {
         Ok(mounts) => mounts,
         Err(error) => {
             let error = chain(&error);
             tracing::warn!(error, "cannot read the mounts: the trees of now are not collected");
-            store.trees().iter().for_each(|tree| _ = store.pin(&tree.key));
-            return;
+            return pin_all();
         }
     };
     // Lower directories by number, as the classic call names many of them: of which trees they are
@@ -48,8 +48,7 @@ pub fn keep_mounted(store: &Store, mounter: &dyn Mounter) {
             && !mount.super_options.contains("/trees/")
     };
     if mounts.iter().any(is_unclear) {
-        store.trees().iter().for_each(|tree| _ = store.pin(&tree.key));
-        return;
+        return pin_all();
     }
     for mount in mounts {
         let root = mount.root.to_string_lossy();

@@ -11,12 +11,10 @@ use skillmount::artifact::descriptor::Platform;
 use skillmount::artifact::skill::Shape;
 use skillmount::credentials::Keyring;
 use skillmount::observability::chain;
-use skillmount::pull::{
-    PullConfig, PullError, PullOptions, PullPolicy, PullRequest, Pulled, Puller, inspect,
-};
+use skillmount::pull::{PullConfig, PullError, PullPolicy, PullRequest, Pulled, Puller, inspect};
 use skillmount::registry::{RegistryConfig, install_crypto_provider};
 use skillmount::store::Store;
-use skillmount::volume::attributes::{Attributes, Layout};
+use skillmount::volume::attributes::Attributes;
 use skillmount::volume::compose::compose;
 
 use crate::support::{Options, Registry, User, tree};
@@ -172,13 +170,7 @@ impl Lab {
         PullRequest {
             source: attributes.references[0].clone().into(),
             policy: PullPolicy::Always,
-            options: PullOptions {
-                raw: attributes.layout == Layout::Raw,
-                name: attributes.name.clone(),
-                skills: attributes.skills.clone(),
-                sub_path: attributes.sub_path.clone(),
-                validation: attributes.validation,
-            },
+            options: attributes.pull_options(),
             keyring: self.keyring.clone(),
         }
     }

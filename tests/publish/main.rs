@@ -43,6 +43,7 @@ use std::path::{Path, PathBuf};
 
 use skillmount::mount::{KernelMounter, Mount, MountError, MountOptions, Mounter};
 use support::driver::{Driver, Setup, Volume};
+use support::tree::names;
 use support::{Options, Registry, artifacts, skills, tree};
 use tonic::{Code, Status};
 
@@ -73,14 +74,6 @@ fn refused(outcome: Result<(), Status>) -> (Code, String) {
 fn mounts(root: &Path) -> Vec<Mount> {
     let all = KernelMounter::detect().mounts().unwrap();
     all.into_iter().filter(|m| m.mount_point != root && m.mount_point.starts_with(root)).collect()
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let entries = fs::read_dir(directory).unwrap();
-    let mut names: Vec<_> =
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
 }
 
 /// Nothing of any volume is left: no mount, no target, no record, nothing half-made.

@@ -13,12 +13,21 @@ pub fn listing(root: impl AsRef<Path>) -> Vec<String> {
     lines(root.as_ref(), |path| fs::metadata(path).unwrap().len().to_string())
 }
 
-/// The same with the short digest of each file in place of its size.
+/// The names in a directory, sorted.
+pub fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// As [`listing`], with the short digest of each file in place of its size.
 pub fn digests(root: impl AsRef<Path>) -> Vec<String> {
     lines(root.as_ref(), |path| Digest::sha256(&fs::read(path).unwrap()).short())
 }
 
-/// The same with `uid:gid` of every entry at the line's end.
+/// As [`listing`], with `uid:gid` of every entry at the line's end.
 pub fn owners(root: impl AsRef<Path>) -> Vec<String> {
     let root = root.as_ref();
     let owner = |path: &String| {
