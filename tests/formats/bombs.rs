@@ -1,6 +1,7 @@
 //! M10: artifacts that are small to send and large to unpack. Each is pulled by the program
 //! itself, and what that took is measured: memory by the kernel, disk by looking on.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -288,15 +289,22 @@ fn entries(path: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path())
 }
 
-/// The bytes on disk below a directory that changes meanwhile.
+/// The bytes on disk below a directory that changes meanwhile. A file that is renamed while this
+/// looks may be met twice; it is the same inode.
 fn blocks(path: &Path) -> u64 {
-    entries(path)
-        .map(|path| match path.symlink_metadata() {
-            Ok(data) if data.is_dir() => blocks(&path),
-            Ok(data) => data.blocks() * 512,
-            Err(_) => 0,
-        })
-        .sum()
+    let mut found = HashMap::new();
+    files(path, &mut found);
+    found.values().sum()
+}
+
+fn files(path: &Path, found: &mut HashMap<u64, u64>) {
+    for path in entries(path) {
+        match path.symlink_metadata() {
+            Ok(data) if data.is_dir() => files(&path, found),
+            Ok(data) => _ = found.insert(data.ino(), data.blocks() * 512),
+            Err(_) => {}
+        }
+    }
 }
 
 /// No test of its own: runs the program and tells of it, see [`pull`].
