@@ -235,7 +235,7 @@ pub fn docker_config(data: &[u8]) {
     } else {
         secret.insert(key.to_owned(), body.to_vec());
     }
-    match Keyring::from_secret(&secret) {
+    match Keyring::from_secret(&secret, "a secret") {
         Ok(mut keyring) => {
             keyring.merge(keyring.clone());
             for image in ["reg.io/a/b", "reg.io:5000/a", "a.b.reg.io/x", "alpine", "[::1]:5000/a"] {

@@ -7,8 +7,6 @@
 //! of [`json`], or `reference`, `error` and `findings` (one text each) with exit code 1. Fields
 //! are added, never renamed or taken away.
 
-use std::sync::Arc;
-
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -51,13 +49,13 @@ impl InspectArgs {
                 validation: self.source.validation,
                 ..PullOptions::default()
             },
-            keyring: Arc::new(self.source.keyring()?),
+            logins: self.source.logins()?,
         };
         let config = self.source.limits.config();
         match (runtime()?.block_on(inspect(&registry, &config, &request)), self.output) {
             (Ok(found), Output::Text) => print(&text(&source, &found)),
             (Ok(found), Output::Json) => print(&format!("{:#}\n", json(&source, &found))),
-            (Err(error), output) => Err(failed(&source, &error, output)),
+            (Err(error), output) => Err(failed(&request, &error, output)),
         }
     }
 }
@@ -69,10 +67,11 @@ fn sub_path(text: &str) -> Result<TreePath, Failure> {
 }
 
 /// Tells of a refusal: each finding of a strict validation on a line of its own.
-fn failed(source: &Source, error: &PullError, output: Output) -> Failure {
+fn failed(request: &PullRequest, error: &PullError, output: Output) -> Failure {
+    let source = &request.source;
     let findings = error.findings();
     let what = match findings.len() {
-        0 => explain(error),
+        0 => explain(error, &request.logins),
         1 => "strict validation found 1 problem".into(),
         count => format!("strict validation found {count} problems"),
     };

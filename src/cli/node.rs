@@ -23,7 +23,7 @@ use crate::pull::{PullConfig, Puller};
 use crate::registration::Registrar;
 use crate::registry::{Registry, RegistryConfig, install_crypto_provider};
 use crate::store::Store;
-use crate::volume::Volumes;
+use crate::volume::{Sources, Volumes};
 
 /// The longest driver name (CSI specification, GetPluginInfo).
 const MAX_NAME: usize = 63;
@@ -117,8 +117,9 @@ impl NodeArgs {
         let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
         let puller = Arc::new(Puller::new(registry, store.clone(), pulls));
         puller.flush_leftovers();
-        let volumes = Volumes::new(store, mounter, puller.clone());
-        let volumes = Arc::new(volumes.with_node_files(self.policy.node_files()));
+        let sources = Sources { node_files: Arc::new(self.policy.node_files()) };
+        let volumes = Volumes::new(store, mounter, puller.clone()).with_sources(sources);
+        let volumes = Arc::new(volumes);
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
         tracing::info!(
             published = recovered.published,

@@ -15,6 +15,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use super::source::{SourceArgs, explain};
 use super::stop::stop;
 use super::{Failure, print, runtime};
+use crate::credentials::Logins;
 use crate::pull::{HumanBytes, PullFlight, PullPolicy, PullRequest, Pulled, Puller, Source, Step};
 use crate::store::{Store, Totals, remove_tree};
 use crate::volume::attributes::Attributes;
@@ -49,7 +50,7 @@ impl PullArgs {
         let output = std::path::absolute(&self.output).map_err(|e| Failure::usage(&e))?;
         free(&output)?;
         let registry = self.source.registry()?;
-        let keyring = Arc::new(self.source.keyring()?);
+        let logins = self.source.logins()?;
         let runtime = runtime()?;
         // From here on a signal ends the pull in order, so that nothing is left behind.
         let stop = {
@@ -67,11 +68,11 @@ impl PullArgs {
                     source: source.clone(),
                     policy: PullPolicy::Always,
                     options: options.clone(),
-                    keyring: keyring.clone(),
+                    logins: logins.clone(),
                 })
             });
             tokio::select! {
-                pulled = watch(&sources, flights.collect()) => pulled,
+                pulled = watch(&sources, flights.collect(), &logins) => pulled,
                 signal = stop => Err(Failure::Failed(format!("stopped by {signal}"))),
             }
         });
@@ -173,7 +174,11 @@ impl Drop for Scratch {
 }
 
 /// Waits for all pulls, with bars for a person and plain lines for a log.
-async fn watch(sources: &[Source], flights: Vec<PullFlight>) -> Result<Vec<Arc<Pulled>>, Failure> {
+async fn watch(
+    sources: &[Source],
+    flights: Vec<PullFlight>,
+    logins: &Logins,
+) -> Result<Vec<Arc<Pulled>>, Failure> {
     let bars = MultiProgress::new();
     let terminal = io::stderr().is_terminal();
     let waits = sources.iter().zip(flights).map(|(source, mut flight)| {
@@ -196,7 +201,7 @@ async fn watch(sources: &[Source], flights: Vec<PullFlight>) -> Result<Vec<Arc<P
                 bar.finish_and_clear();
             }
             outcome.map_err(|error| {
-                Failure::Failed(format!("cannot pull {source}: {}", explain(&error)))
+                Failure::Failed(format!("cannot pull {source}: {}", explain(&error, logins)))
             })
         }
     });

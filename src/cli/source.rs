@@ -2,16 +2,17 @@
 //! them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::Failure;
 use super::args::{LimitArgs, RegistryArgs};
 use crate::artifact::validation::Validation;
-use crate::credentials::Keyring;
+use crate::credentials::{Keyring, Logins};
 use crate::observability::chain;
 use crate::observability::logging::{self, LogFormat};
-use crate::pull::{Blame, PullError};
+use crate::pull::{Blame, PullError, diagnosis};
 use crate::registry::{Registry, install_crypto_provider};
 
 /// The largest credentials file that is read, in bytes: as much as a Secret holds.
@@ -51,7 +52,7 @@ impl SourceArgs {
     }
 
     /// The credentials of all `--pull-secret` files, in their order.
-    pub(super) fn keyring(&self) -> Result<Keyring, Failure> {
+    pub(super) fn logins(&self) -> Result<Arc<Logins>, Failure> {
         let mut keyring = Keyring::default();
         for path in &self.pull_secret {
             let found = read_secret(path).and_then(|bytes| {
@@ -63,13 +64,17 @@ impl SourceArgs {
             }
             keyring.extend(found);
         }
-        Ok(keyring)
+        Ok(Arc::new(Logins::new(keyring)))
     }
 }
 
-/// An error with its causes. The advice in it is for pods; here a secret comes another way.
-pub(super) fn explain(error: &PullError) -> String {
-    let text = chain(error);
+/// An error with its causes, and what there was to log in with. The advice in it is for pods; here
+/// a secret comes another way.
+pub(super) fn explain(error: &PullError, logins: &Logins) -> String {
+    let text = match diagnosis(error, logins) {
+        Some(found) => format!("{}{found}", chain(error)),
+        None => chain(error),
+    };
     match error.blame() {
         Blame::Unauthenticated | Blame::Forbidden | Blame::NotFound
             if text.contains("nodePublishSecretRef") =>

@@ -22,7 +22,7 @@ use aws_lc_rs::hmac;
 
 use super::docker_config::{self, Fields, Form, MAX_DOCUMENT, Notice, SecretError};
 use super::glob;
-use super::{Credential, Fingerprint, Login, Salt, update};
+use super::{Credential, Fingerprint, Holder, Login, Salt, update};
 use crate::reference::{DOCKER_HUB, Repository, hex};
 
 /// The key that Docker's tools write for Docker Hub, normalised.
@@ -49,32 +49,68 @@ const KUBELET_KEYS: &str = "csi.storage.k8s.io/";
 pub struct Keyring {
     sources: Vec<BTreeMap<String, Vec<Credential>>>,
     warnings: Vec<String>,
+    consulted: Vec<Consulted>,
+}
+
+/// A place where logins were looked for, for people: what it is called, the registry keys that it
+/// has a login for, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consulted {
+    /// `nodePublishSecretRef`, `imagePullSecrets "team-a"`, `node file "…"`.
+    pub name: String,
+    /// Normalised, in the order of trial.
+    pub keys: Vec<String>,
+    /// Why it has no login, or not all that it should have. Without secrets.
+    pub problem: Option<String>,
+}
+
+/// How many keys of one place a message names.
+const SHOWN_KEYS: usize = 5;
+
+impl Consulted {
+    /// A place that gave nothing.
+    pub fn nothing(name: impl Into<String>, problem: impl Into<String>) -> Self {
+        Self { name: name.into(), keys: Vec::new(), problem: Some(problem.into()) }
+    }
+}
+
+impl fmt::Display for Consulted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.keys.iter().take(SHOWN_KEYS).cloned().collect::<Vec<_>>().join(", ");
+        let more = if self.keys.len() > SHOWN_KEYS { ", …" } else { "" };
+        match (keys.as_str(), &self.problem) {
+            ("", None) => write!(f, "{}: no login", self.name),
+            ("", Some(problem)) => write!(f, "{}: {problem}", self.name),
+            (keys, _) => write!(f, "{}: {keys}{more}", self.name),
+        }
+    }
 }
 
 impl Keyring {
     /// The keyring of a secret's data, as kubelet passes it: without the secret's type, so the
-    /// keys decide. Read are `.dockerconfigjson`, `.dockercfg` and `config.json`, and the single
+    /// keys decide. `name` is what messages call it: `nodePublishSecretRef`. Read are `.dockerconfigjson`, `.dockercfg` and `config.json`, and the single
     /// login of the keys `serverAddress`, `username`, `password`, `identityToken` and
     /// `registryToken` in any case.
-    pub fn from_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<Self, SecretError> {
+    pub fn from_secret(data: &BTreeMap<String, Vec<u8>>, name: &str) -> Result<Self, SecretError> {
         let mut keyring = Self::default();
         let mut found = false;
         for (key, form) in DOCUMENTS {
             if let Some(bytes) = data.get(key) {
                 found = true;
-                keyring.add_document(bytes, &format!("secret key {key:?}"), form)?;
+                keyring.add_document(bytes, &format!("{name} key {key:?}"), form)?;
             }
         }
-        found |= keyring.add_single_login(data)?;
+        found |= keyring.add_single_login(data, name)?;
         let mut others = data.keys().filter(|key| !key.starts_with(KUBELET_KEYS)).peekable();
         if !found && others.peek().is_some() {
             let others: Vec<_> = others.take(5).map(|key| format!("{key:?}")).collect();
             keyring.warn(format!(
-                "the secret has no registry login: none of the keys .dockerconfigjson, \
-                 .dockercfg, config.json or username, but {}",
+                "{name} has no registry login: none of the keys .dockerconfigjson, .dockercfg, \
+                 config.json or username, but {}",
                 others.join(", ")
             ));
         }
+        keyring.consult(name);
         Ok(keyring)
     }
 
@@ -83,13 +119,23 @@ impl Keyring {
     pub fn from_docker_config(bytes: &[u8], origin: &str) -> Result<Self, SecretError> {
         let mut keyring = Self::default();
         keyring.add_document(bytes, origin, Form::Config)?;
+        keyring.consult(origin);
         Ok(keyring)
+    }
+
+    /// The same keyring, whose logins all belong to `holder`.
+    pub fn held_by(mut self, holder: &Holder) -> Self {
+        for credential in self.sources.iter_mut().flat_map(BTreeMap::values_mut).flatten() {
+            credential.holder = Some(holder.clone());
+        }
+        self
     }
 
     /// Adds the next source, whose logins are tried after all that are there: a node's
     /// configuration after a pod's secrets.
     pub fn extend(&mut self, other: Self) {
         self.sources.extend(other.sources);
+        self.consulted.extend(other.consulted);
         for warning in other.warnings {
             self.warn(warning);
         }
@@ -101,9 +147,20 @@ impl Keyring {
         for (key, credentials) in other.sources.into_iter().flatten() {
             self.last_source().entry(key).or_default().extend(credentials);
         }
+        self.consulted.extend(other.consulted);
         for warning in other.warnings {
             self.warn(warning);
         }
+    }
+
+    /// Remembers a place that was looked into and has no login to add.
+    pub fn note(&mut self, consulted: Consulted) {
+        self.consulted.push(consulted);
+    }
+
+    /// Where logins were looked for, in order.
+    pub fn consulted(&self) -> &[Consulted] {
+        &self.consulted
     }
 
     /// The logins to try for a repository, in order, each once. None: ask anonymously.
@@ -194,14 +251,17 @@ impl Keyring {
                 "{origin} never matches, in kubelet neither; write https://index.docker.io/v1/"
             ));
         }
-        let credentials =
-            logins.into_iter().map(|login| Credential { origin: origin.clone(), login });
+        let credentials = logins.into_iter().map(|login| Credential::new(origin.clone(), login));
         self.last_source().entry(key).or_default().extend(credentials);
     }
 
     /// The keys of the proposal for arbitrary image pull secrets, which are also those of
     /// `kubernetes.io/basic-auth` plus an address.
-    fn add_single_login(&mut self, data: &BTreeMap<String, Vec<u8>>) -> Result<bool, SecretError> {
+    fn add_single_login(
+        &mut self,
+        data: &BTreeMap<String, Vec<u8>>,
+        name: &str,
+    ) -> Result<bool, SecretError> {
         let mut fields = Fields::default();
         let mut address = String::new();
         let mut found = false;
@@ -214,7 +274,7 @@ impl Keyring {
                 "registrytoken" => &mut fields.registry_token,
                 _ => continue,
             };
-            let origin = || format!("secret key {key:?}");
+            let origin = || format!("{name} key {key:?}");
             if value.len() > MAX_DOCUMENT {
                 return Err(SecretError::TooLarge { origin: origin(), size: value.len() });
             }
@@ -228,11 +288,10 @@ impl Keyring {
             return Ok(false);
         }
         if address.is_empty() {
-            self.warn(
-                "the secret has no `serverAddress`, so its login belongs to no registry and is \
-                 not sent to any"
-                    .into(),
-            );
+            self.warn(format!(
+                "{name} has no `serverAddress`, so its login belongs to no registry and is not \
+                 sent to any"
+            ));
             return Ok(true);
         }
         // As in the runtimes: the address names a host; a path in it is that of an API.
@@ -240,8 +299,20 @@ impl Keyring {
             Some((host, _)) => host.to_owned(),
             None => key,
         });
-        self.add_entry(&host.unwrap_or_default(), fields.logins(), "secret key \"serverAddress\"");
+        let origin = format!("{name} key \"serverAddress\"");
+        self.add_entry(&host.unwrap_or_default(), fields.logins(), &origin);
         Ok(true)
+    }
+
+    /// Notes what this keyring, of one place, has.
+    fn consult(&mut self, name: &str) {
+        let (keys, problem) = (self.keys(), self.warnings.first());
+        // Who reads it has just read the name.
+        let short = |text: &String| {
+            text.strip_prefix(name).map_or(text.as_str(), str::trim_start).to_owned()
+        };
+        let problem = problem.map(short);
+        self.consulted.push(Consulted { name: name.into(), keys, problem });
     }
 
     fn last_source(&mut self) -> &mut BTreeMap<String, Vec<Credential>> {

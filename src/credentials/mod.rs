@@ -4,6 +4,7 @@
 mod docker_config;
 mod glob;
 mod keyring;
+mod logins;
 mod node_files;
 
 use std::fmt;
@@ -13,7 +14,8 @@ use aws_lc_rs::hmac;
 use crate::reference::hex;
 
 pub use docker_config::{AuthProblem, MAX_DOCUMENT, SecretError};
-pub use keyring::Keyring;
+pub use keyring::{Consulted, Keyring};
+pub use logins::{Candidates, Logins, Matched, Unobtainable};
 pub use node_files::NodeFiles;
 
 /// One login. Its `Debug` and `Display` show where it comes from, never what it is.
@@ -23,6 +25,41 @@ pub struct Credential {
     pub origin: String,
     /// What to present.
     pub login: Login,
+    /// Whose it is, where that is known.
+    pub holder: Option<Holder>,
+}
+
+/// Whose a credential is, whatever its login is today: the Secret it was read from, or what a
+/// provider makes logins for. What one login of a holder was granted, the next may have: a
+/// rotated password asks no registry anew (KEP-2535, *coordinates*).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Holder(Vec<String>);
+
+impl Holder {
+    /// A Secret, by its coordinates.
+    pub fn secret(namespace: &str, name: &str, uid: &str) -> Self {
+        Self(["secret", namespace, name, uid].map(Into::into).into())
+    }
+
+    /// A service account for which the provider `provider` makes logins.
+    pub fn service_account(provider: &str, namespace: &str, name: &str, uid: &str) -> Self {
+        Self(["service account", provider, namespace, name, uid].map(Into::into).into())
+    }
+
+    /// The node, for which the provider `provider` makes logins: all its pods alike.
+    pub fn node(provider: &str) -> Self {
+        Self(["node", provider].map(Into::into).into())
+    }
+
+    /// The identity under the node's salt.
+    pub fn identity(&self, salt: &Salt) -> Identity {
+        let mut context = hmac::Context::with_key(&salt.0);
+        update(&mut context, "holder");
+        for field in &self.0 {
+            update(&mut context, field);
+        }
+        Identity::Login(hex(context.sign().as_ref()))
+    }
 }
 
 /// What a credential presents to a registry.
@@ -51,13 +88,14 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Who a caller is to a registry, without saying so: a keyed hash of the login, or anonymous.
-/// Equal logins have equal identities on one node; the hash tells nothing without its salt.
+/// Who a caller is to a registry, without saying so: a keyed hash of the login or of its holder,
+/// or anonymous. Equal logins have equal identities on one node; the hash tells nothing without
+/// its salt.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Identity {
     /// No credential was presented.
     Anonymous,
-    /// HMAC-SHA-256 of the login with the node's salt, hexadecimal.
+    /// HMAC-SHA-256 of the login or its holder with the node's salt, hexadecimal.
     Login(String),
 }
 
@@ -67,7 +105,18 @@ pub enum Identity {
 pub struct Fingerprint(String);
 
 impl Credential {
-    /// The identity under the node's salt.
+    /// A login found at `origin`, of nobody in particular.
+    pub fn new(origin: impl Into<String>, login: Login) -> Self {
+        Self { origin: origin.into(), login, holder: None }
+    }
+
+    /// All identities under the node's salt: that of the login, then that of its holder.
+    pub fn identities(&self, salt: &Salt) -> Vec<Identity> {
+        let holder = self.holder.as_ref().map(|holder| holder.identity(salt));
+        std::iter::once(self.identity(salt)).chain(holder).collect()
+    }
+
+    /// The identity of the login under the node's salt.
     pub fn identity(&self, salt: &Salt) -> Identity {
         let mut context = hmac::Context::with_key(&salt.0);
         self.login.hash(&mut context);
@@ -101,6 +150,12 @@ impl Login {
 fn update(context: &mut hmac::Context, text: &str) {
     context.update(&(text.len() as u64).to_le_bytes());
     context.update(text.as_bytes());
+}
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join(" "))
+    }
 }
 
 impl fmt::Debug for Credential {

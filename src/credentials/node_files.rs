@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::{Keyring, MAX_DOCUMENT, SecretError};
+use super::{Consulted, Keyring, MAX_DOCUMENT, SecretError};
 
 /// Docker configuration files, in the order in which their logins are tried.
 #[derive(Debug, Default)]
@@ -53,10 +53,13 @@ impl NodeFiles {
         let mut all = Keyring::default();
         for (index, path) in self.files.iter().enumerate() {
             let origin = format!("node file {path:?}");
-            let (keyring, problem) = match read(path, &origin) {
+            let (mut keyring, problem) = match read(path, &origin) {
                 Ok(keyring) => (keyring, None),
                 Err(problem) => (Keyring::default(), Some(problem.to_string())),
             };
+            if let Some(problem) = &problem {
+                keyring.note(Consulted::nothing(origin, problem));
+            }
             let warnings = keyring.warnings().iter().cloned().chain(problem).collect();
             self.tell(index, Told { keys: keyring.keys(), warnings });
             all.extend(keyring);

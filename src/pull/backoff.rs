@@ -26,7 +26,7 @@ const MAX_ENTRIES: usize = 1000;
 struct Attempt {
     source: Source,
     policy: PullPolicy,
-    keyring: Fingerprint,
+    logins: Fingerprint,
     /// The options under which it failed; none if it fails under any.
     options: Option<PullOptions>,
 }
@@ -112,7 +112,7 @@ fn attempts(key: &Key) -> [Attempt; 2] {
     let attempt = |options| Attempt {
         source: key.source.clone(),
         policy: key.policy,
-        keyring: key.keyring.clone(),
+        logins: key.logins.clone(),
         options,
     };
     [attempt(None), attempt(Some(key.options.clone()))]

@@ -53,7 +53,7 @@ impl Local<'_> {
         let store = &self.puller.store;
         let is_served = match self.puller.config.verification.is_needed(repository) {
             true => {
-                let identities = self.puller.identities(&self.request.keyring, repository);
+                let identities = self.request.logins.identities(repository, store.salt());
                 store.is_granted(repository, digest, &identities)
             }
             // A document that only another repository had is not this one's.

@@ -5,6 +5,7 @@
 
 mod backoff;
 pub mod collect;
+mod diagnosis;
 pub mod error;
 pub mod flight;
 mod inspect;
@@ -27,6 +28,7 @@ use tokio::sync::{Mutex, Semaphore};
 use backoff::Backoff;
 pub use backoff::MAX_PAUSE;
 pub use collect::{CollectPolicy, Collected, Occasion};
+pub use diagnosis::diagnosis;
 pub use error::{Blame, PullError};
 use flight::{Flight, Flights};
 pub use inspect::{Inspected, InspectedPart, inspect};
@@ -40,9 +42,9 @@ use crate::artifact::lifecycle::Status;
 use crate::artifact::name::Hints;
 use crate::artifact::path::TreePath;
 use crate::artifact::validation::Validation;
-use crate::credentials::{Fingerprint, Identity, Keyring};
+use crate::credentials::{Fingerprint, Logins};
 use crate::observability::metrics::{Metrics, Phase};
-use crate::reference::{Digest, Repository};
+use crate::reference::Digest;
 use crate::registry::Registry;
 use crate::store::{Store, StoredTree};
 use crate::unpack::Limits;
@@ -95,8 +97,8 @@ pub struct PullRequest {
     pub policy: PullPolicy,
     /// What changes the files.
     pub options: PullOptions,
-    /// The caller's credentials.
-    pub keyring: Arc<Keyring>,
+    /// What the caller may log in with.
+    pub logins: Arc<Logins>,
 }
 
 /// What of a volume's attributes changes the files that are stored.
@@ -149,7 +151,7 @@ struct Key {
     source: Source,
     policy: PullPolicy,
     options: PullOptions,
-    keyring: Fingerprint,
+    logins: Fingerprint,
 }
 
 /// A pull that runs, or has just ended.
@@ -194,7 +196,7 @@ impl Puller {
             source: request.source.clone(),
             policy: request.policy,
             options: request.options.clone(),
-            keyring: request.keyring.fingerprint(self.store.salt()),
+            logins: request.logins.fingerprint(self.store.salt()),
         };
         let (puller, asked) = (self.clone(), key.clone());
         self.flights.join(key, PullError::Panicked, |progress| async move {
@@ -269,17 +271,6 @@ impl Puller {
     /// Where pulls are counted.
     pub fn metrics(&self) -> &Metrics {
         &self.config.metrics
-    }
-
-    /// Who this caller is to a repository: the matching credentials, or nobody.
-    fn identities(&self, keyring: &Keyring, repository: &Repository) -> Vec<Identity> {
-        let salt = self.store.salt();
-        let mut identities: Vec<_> =
-            keyring.matching(repository).iter().map(|c| c.identity(salt)).collect();
-        if identities.is_empty() {
-            identities.push(Identity::Anonymous);
-        }
-        identities
     }
 }
 

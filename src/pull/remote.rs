@@ -92,7 +92,7 @@ impl Puller {
             for Remembered { origin, digest, body } in documents {
                 let Origin::Repository(access) = origin else { continue };
                 store.put_manifest(&digest, &body)?;
-                store.grant(access.repository(), &digest, &access.identity(store.salt()))?;
+                store.grant(access.repository(), &digest, &access.identities(store.salt()))?;
             }
             Ok(store.put_reference(&reference, &digest)?)
         })

@@ -68,10 +68,10 @@ impl Access {
     }
 
     /// Who the caller is to the registry, under the node's salt.
-    pub fn identity(&self, salt: &Salt) -> Identity {
+    pub fn identities(&self, salt: &Salt) -> Vec<Identity> {
         match &self.0.credential {
-            Some(credential) => credential.identity(salt),
-            None => Identity::Anonymous,
+            Some(credential) => credential.identities(salt),
+            None => vec![Identity::Anonymous],
         }
     }
 

@@ -1,5 +1,6 @@
 //! What servers answer when they turn a request down, made fit to be shown.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use reqwest::StatusCode;
@@ -19,8 +20,8 @@ pub enum Answer {
         /// What the server wrote, without control characters and at most 200 characters long.
         message: Option<String>,
     },
-    /// The credential cannot be presented to this registry; nothing was sent.
-    Unusable(&'static str),
+    /// The credential cannot be had, or not be presented to this registry; nothing was sent.
+    Unusable(Cow<'static, str>),
 }
 
 impl Answer {

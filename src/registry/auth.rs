@@ -293,7 +293,7 @@ pub(super) fn authority(url: &Url) -> String {
 }
 
 fn unusable(why: &'static str) -> AuthError {
-    AuthError::Refused(Answer::Unusable(why))
+    AuthError::Refused(Answer::Unusable(why.into()))
 }
 
 #[cfg(test)]

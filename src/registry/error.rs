@@ -301,12 +301,12 @@ fn refusal(target: &Target, attempts: &[Attempt], what: &str) -> String {
     match attempts {
         [] => what.into(),
         [Attempt { origin: None, answer }] if answer.status() == Some(404) => format!(
-            "not found ({answer}); if it is private, the secret that nodePublishSecretRef names \
-             needs an entry for {registry:?}"
+            "not found ({answer}); if it is private, a pull secret (nodePublishSecretRef) needs an \
+             entry for {registry:?}"
         ),
         [Attempt { origin: None, answer }] => format!(
-            "the registry asks for a login and no credential matched ({answer}); the secret \
-             that nodePublishSecretRef names needs an entry for {registry:?}"
+            "the registry asks for a login and no credential matched ({answer}); a pull secret \
+             (nodePublishSecretRef) needs an entry for {registry:?}"
         ),
         // In one line: an event's text is shown in a column.
         several => {

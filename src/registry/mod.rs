@@ -33,7 +33,7 @@ pub use answer::{Answer, Attempt};
 pub use blob::BlobStream;
 pub use error::{Cause, Item, RegistryError, RegistrySetupError, Target};
 
-use crate::credentials::{Credential, Login};
+use crate::credentials::{Candidates, Credential, Login, Matched, Unobtainable};
 use crate::observability::metrics::Metrics;
 use crate::reference::{Digest, Repository, Selector};
 use access::Grant;
@@ -145,7 +145,7 @@ impl Registry {
         Ok(Self(Arc::new(Shared { config, transport, plain, cache })))
     }
 
-    /// Gets the manifest that `selector` names, with the first of `candidates` that the registry
+    /// Gets the manifest that `selector` names, with the first of the candidates that the registry
     /// accepts. A refusal (401, 403, or 404, by which registries hide what is private) moves on
     /// to the next candidate; any other failure ends the trial.
     ///
@@ -157,29 +157,27 @@ impl Registry {
         &self,
         repository: &Repository,
         selector: &Selector,
-        candidates: &[Credential],
+        candidates: &dyn Candidates,
     ) -> Result<Resolved, RegistryError> {
         let item = Item::Manifest(selector.clone());
         let target = Arc::new(Target { repository: repository.clone(), item });
         let mut trial = Trial { registry: self, target, selector, closed: None };
-        if candidates.is_empty() {
-            return match trial.attempt(None).await? {
-                Ok(resolved) => Ok(resolved),
-                Err(answer) => {
-                    let attempt = Attempt { origin: None, answer };
-                    Err(RegistryError::refused(&trial.target, vec![attempt]))
-                }
-            };
-        }
+        let Matched { credentials, failures } = candidates.matching(repository).await;
         let mut attempts = Vec::new();
-        for credential in candidates {
-            match trial.attempt(Some(credential)).await? {
+        let anonymous = credentials.is_empty().then_some(None);
+        for credential in credentials.iter().map(Some).chain(anonymous) {
+            match trial.attempt(credential).await? {
                 Ok(resolved) => return Ok(resolved),
                 Err(answer) => {
-                    attempts.push(Attempt { origin: Some(credential.origin.clone()), answer });
+                    let origin = credential.map(|credential| credential.origin.clone());
+                    attempts.push(Attempt { origin, answer });
                 }
             }
         }
+        attempts.extend(failures.into_iter().map(|Unobtainable { origin, problem }| Attempt {
+            origin: Some(origin),
+            answer: Answer::Unusable(problem.into()),
+        }));
         Err(RegistryError::refused(&trial.target, attempts))
     }
 

@@ -63,7 +63,7 @@ pub(super) fn add(
     shared: &Shared,
     repository: &Repository,
     digest: &Digest,
-    identity: &Identity,
+    identities: &[Identity],
 ) -> Result<(), FileError> {
     let mut document = load(shared, repository, digest)?.unwrap_or_else(|| Document {
         version: VERSION,
@@ -77,21 +77,22 @@ pub(super) fn add(
         atomic::keep(&path);
         return Ok(());
     }
-    match identity {
-        Identity::Anonymous => {
-            document.everyone = true;
-            document.identities.clear();
-        }
-        Identity::Login(hash) if document.identities.contains(hash) => {
-            atomic::keep(&path);
-            return Ok(());
-        }
-        Identity::Login(hash) => {
-            document.identities.push(hash.clone());
-            let excess = document.identities.len().saturating_sub(MAX_IDENTITIES);
-            document.identities.drain(..excess);
+    let known = document.identities.len();
+    for identity in identities {
+        match identity {
+            Identity::Anonymous => document.everyone = true,
+            Identity::Login(hash) if document.identities.contains(hash) => {}
+            Identity::Login(hash) => document.identities.push(hash.clone()),
         }
     }
+    if document.everyone {
+        document.identities.clear();
+    } else if document.identities.len() == known {
+        atomic::keep(&path);
+        return Ok(());
+    }
+    let excess = document.identities.len().saturating_sub(MAX_IDENTITIES);
+    document.identities.drain(..excess);
     let name = file_name(repository, digest);
     atomic::write_json(&shared.layout.grants, &name, &document, Durability::Cached)
 }

@@ -200,17 +200,17 @@ impl Store {
         or_none(references::get(&self.shared, reference))
     }
 
-    /// Remembers that `identity` has read `repository` at `digest`. [`Identity::Anonymous`]
-    /// grants it to everybody. At most 100 identities are kept, the newest.
+    /// Remembers that the caller with these `identities` has read `repository` at `digest`.
+    /// [`Identity::Anonymous`] grants it to everybody. At most 100 identities are kept, the newest.
     pub fn grant(
         &self,
         repository: &Repository,
         digest: &Digest,
-        identity: &Identity,
+        identities: &[Identity],
     ) -> Result<(), FileError> {
         let _guard = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         let _writing = self.writing();
-        grants::add(&self.shared, repository, digest, identity)
+        grants::add(&self.shared, repository, digest, identities)
     }
 
     /// Whether everybody, or one of `identities`, has read `repository` at `digest`. A grant
@@ -232,7 +232,7 @@ impl Store {
 
     /// Remembers that `repository` itself has delivered every byte of the tree `key`.
     pub fn vouch(&self, repository: &Repository, key: &str) -> Result<(), FileError> {
-        self.grant(repository, &grants::of_tree(key), &Identity::Anonymous)
+        self.grant(repository, &grants::of_tree(key), &[Identity::Anonymous])
     }
 
     /// Whether `repository` has delivered the tree `key`. A manifest only *names* its layers: a

@@ -4,6 +4,7 @@
 pub mod attributes;
 pub mod compose;
 pub mod guard;
+mod logins;
 pub mod publish;
 pub mod recover;
 pub mod stats;
@@ -15,11 +16,11 @@ use std::sync::Arc;
 
 use attributes::Attributes;
 use guard::Guard;
+pub use logins::Sources;
 pub use publish::PublishError;
 pub use stats::{Stats, StatsError};
 pub use unpublish::UnpublishError;
 
-use crate::credentials::NodeFiles;
 use crate::mount::{MountError, Mounter};
 use crate::pull::Puller;
 use crate::store::{Pod, Record, Store};
@@ -68,7 +69,7 @@ pub struct Volumes {
     mounter: Arc<dyn Mounter>,
     puller: Arc<Puller>,
     guard: Arc<Guard>,
-    node_files: Arc<NodeFiles>,
+    sources: Sources,
 }
 
 impl std::fmt::Debug for Volumes {
@@ -80,12 +81,12 @@ impl std::fmt::Debug for Volumes {
 impl Volumes {
     /// The volumes that `store` remembers, mounted by `mounter`, pulled by `puller`.
     pub fn new(store: Arc<Store>, mounter: Arc<dyn Mounter>, puller: Arc<Puller>) -> Self {
-        Self { store, mounter, puller, guard: Arc::default(), node_files: Arc::default() }
+        Self { store, mounter, puller, guard: Arc::default(), sources: Sources::default() }
     }
 
-    /// The same with logins of the node, which every volume may use after those of its Secret.
-    pub fn with_node_files(self, node_files: NodeFiles) -> Self {
-        Self { node_files: Arc::new(node_files), ..self }
+    /// The same with more places to look for logins.
+    pub fn with_sources(self, sources: Sources) -> Self {
+        Self { sources, ..self }
     }
 
     /// Whether the target shows what the record says: the same mount, not merely some mount.
@@ -135,4 +136,12 @@ pub enum ClearError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, PublishError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| PublishError::Panicked(error.to_string()))
 }

@@ -9,20 +9,17 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::compose::{Composition, compose};
-use super::{ClearError, PublishRequest, Volumes};
-use crate::credentials::Keyring;
+use super::{ClearError, PublishRequest, Volumes, blocking};
+use crate::credentials::Logins;
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
-use crate::pull::{Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source};
+use crate::pull::{PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis};
 use crate::reference::Reference;
 use crate::store::{
     self, MountIdentity, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
 };
 
 pub use error::PublishError;
-
-/// How many of a secret's registries are named in a message.
-const SHOWN_KEYS: usize = 5;
 
 /// How many warnings of one volume are logged and recorded.
 const MAX_WARNINGS: usize = 100;
@@ -69,14 +66,11 @@ impl Volumes {
         if request.attributes.seal == Seal::Bind && !request.read_only {
             return Err(PublishError::BindNeedsReadOnly);
         }
-        let secret = Arc::new(Keyring::from_secret(&request.secrets)?);
-        for warning in secret.warnings() {
+        let logins = Arc::new(self.logins(&request).await?);
+        for warning in logins.warnings() {
             tracing::warn!(volume_id = request.volume_id, warning, "pull secret");
         }
-        let files = self.node_files.clone();
-        let mut keyring = Keyring::clone(&secret);
-        keyring.extend(blocking(move || files.keyring()).await?);
-        let pulled = self.pull_all(&request, &secret, &Arc::new(keyring), deadline).await?;
+        let pulled = self.pull_all(&request, &logins, deadline).await?;
         let composition = compose(&request.attributes, &pulled)?;
         for (reference, warning) in warnings(&pulled) {
             tracing::warn!(volume_id = request.volume_id, %reference, warning, "skill");
@@ -139,13 +133,11 @@ impl Volumes {
         })
     }
 
-    /// All references of the volume, side by side; the first failure is the volume's. The
-    /// keyring has the secret's logins and others.
+    /// All references of the volume, side by side; the first failure is the volume's.
     async fn pull_all(
         &self,
         request: &PublishRequest,
-        secret: &Arc<Keyring>,
-        keyring: &Arc<Keyring>,
+        logins: &Arc<Logins>,
         deadline: Instant,
     ) -> Result<Vec<Arc<Pulled>>, PublishError> {
         let attributes = &request.attributes;
@@ -157,14 +149,14 @@ impl Volumes {
                     .pull_policy
                     .unwrap_or_else(|| PullPolicy::default_for(reference)),
                 options: options.clone(),
-                keyring: keyring.clone(),
+                logins: logins.clone(),
             });
             (reference.clone(), flight)
         };
         let flights: Vec<_> = attributes.references.iter().map(start).collect();
         let waits = flights
             .into_iter()
-            .map(|(reference, flight)| wait(reference, flight, secret.clone(), deadline));
+            .map(|(reference, flight)| wait(reference, flight, logins.clone(), deadline));
         futures_util::future::try_join_all(waits).await
     }
 
@@ -251,13 +243,13 @@ impl Volumes {
 async fn wait(
     reference: Reference,
     mut flight: PullFlight,
-    secret: Arc<Keyring>,
+    logins: Arc<Logins>,
     deadline: Instant,
 ) -> Result<Arc<Pulled>, PublishError> {
     match tokio::time::timeout_at(deadline, flight.wait()).await {
         Ok(Ok(pulled)) => Ok(pulled),
         Ok(Err(failed)) => {
-            let note = |error| unmatched(error, &reference, &secret);
+            let note = |error| diagnosis(error, &logins);
             Err(match &*failed {
                 PullError::BackOff(last) => {
                     let (note, source) = (note(last), last.clone());
@@ -269,28 +261,6 @@ async fn wait(
         Err(_) => {
             let progress = flight.progress.to_string();
             Err(PublishError::InProgress { reference, progress })
-        }
-    }
-}
-
-/// Why a secret that was given is of no use for a reference that was refused.
-fn unmatched(error: &PullError, reference: &Reference, secret: &Keyring) -> Option<String> {
-    let refused =
-        matches!(error.blame(), Blame::Unauthenticated | Blame::Forbidden | Blame::NotFound);
-    // Of a pull that asked no registry, the secret tells nothing.
-    if !refused || matches!(error, PullError::NotPresent) {
-        return None;
-    }
-    if !secret.matching(reference.repository()).is_empty() {
-        return None;
-    }
-    match (secret.keys().as_slice(), secret.warnings()) {
-        ([], []) => None,
-        ([], [first, ..]) => Some(format!(" ({first})")),
-        (keys, _) => {
-            let shown = keys.iter().take(SHOWN_KEYS).cloned().collect::<Vec<_>>().join(", ");
-            let more = if keys.len() > SHOWN_KEYS { ", …" } else { "" };
-            Some(format!(" (the secret has no entry for it, but for {shown}{more})"))
         }
     }
 }
@@ -338,12 +308,4 @@ fn make_target(target: &Path) -> Result<(), PublishError> {
         }
         Err(error) => Err(failed(error)),
     }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, PublishError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| PublishError::Panicked(error.to_string()))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 use skillmount::artifact::descriptor::Platform;
 use skillmount::artifact::skill::Shape;
-use skillmount::credentials::Keyring;
+use skillmount::credentials::{Keyring, Logins};
 use skillmount::observability::chain;
 use skillmount::pull::{PullConfig, PullError, PullPolicy, PullRequest, Pulled, Puller, inspect};
 use skillmount::registry::{RegistryConfig, install_crypto_provider};
@@ -95,7 +95,7 @@ pub struct Lab {
     client: skillmount::registry::Registry,
     store: Arc<Store>,
     config: PullConfig,
-    keyring: Arc<Keyring>,
+    logins: Arc<Logins>,
 }
 
 /// What a pull and a composition came to.
@@ -143,7 +143,15 @@ impl Lab {
             false => json!({"auths": {}}),
         };
         let keyring = Keyring::from_docker_config(logins.to_string().as_bytes(), "test").unwrap();
-        Self { registry, other, scratch, client, store, config, keyring: Arc::new(keyring) }
+        Self {
+            registry,
+            other,
+            scratch,
+            client,
+            store,
+            config,
+            logins: Arc::new(Logins::new(keyring)),
+        }
     }
 
     /// A reference to `repository:1`.
@@ -171,7 +179,7 @@ impl Lab {
             source: attributes.references[0].clone().into(),
             policy: PullPolicy::Always,
             options: attributes.pull_options(),
-            keyring: self.keyring.clone(),
+            logins: self.logins.clone(),
         }
     }
 

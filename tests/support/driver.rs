@@ -22,7 +22,7 @@ use skillmount::pull::{CollectPolicy, Collected, Occasion, PullConfig, Puller, V
 use skillmount::registry::{Registry, RegistryConfig, install_crypto_provider};
 use skillmount::store::Store;
 use skillmount::unpack::Limits;
-use skillmount::volume::Volumes;
+use skillmount::volume::{Sources, Volumes};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -108,7 +108,8 @@ impl Driver {
         let weak_puller = Arc::downgrade(&puller);
         let volumes = Volumes::new(store, setup.mounter, puller);
         let node_files = NodeFiles::new(setup.node_credentials);
-        let volumes = Arc::new(volumes.with_node_files(node_files));
+        let sources = Sources { node_files: Arc::new(node_files) };
+        let volumes = Arc::new(volumes.with_sources(sources));
         volumes.recover().expect("recover");
         let socket = root.join("csi.sock");
         let listener = server::bind(&socket).await.expect("bind");

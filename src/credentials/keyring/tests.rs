@@ -17,8 +17,12 @@ fn secret(key: &str, value: &Value) -> BTreeMap<String, Vec<u8>> {
     BTreeMap::from([(key.to_owned(), value.to_string().into_bytes())])
 }
 
+fn from_secret(data: &BTreeMap<String, Vec<u8>>) -> Result<Keyring, SecretError> {
+    Keyring::from_secret(data, "secret")
+}
+
 fn auths(auths: Value) -> Keyring {
-    Keyring::from_secret(&secret(".dockerconfigjson", &json!({ "auths": auths }))).unwrap()
+    from_secret(&secret(".dockerconfigjson", &json!({ "auths": auths }))).unwrap()
 }
 
 /// A keyring with one login per key, whose user name is the key.
@@ -184,11 +188,11 @@ fn the_fields_secrets() {
     );
     assert_eq!(tried(&auths(json!({ "*.example.com": login("u") })), "r.example.com/x"), ["u:pw"]);
     // S05: .dockercfg is the bare map.
-    let legacy = Keyring::from_secret(&secret(".dockercfg", &json!({ "ghcr.io": login("u") })));
+    let legacy = from_secret(&secret(".dockercfg", &json!({ "ghcr.io": login("u") })));
     assert_eq!(tried(&legacy.unwrap(), "ghcr.io/x"), ["u:pw"]);
     // S06: no auths: a warning, no error.
     for value in [json!({}), json!({ "auths": null }), json!(null), json!({ "HttpHeaders": {} })] {
-        let keyring = Keyring::from_secret(&secret(".dockerconfigjson", &value)).unwrap();
+        let keyring = from_secret(&secret(".dockerconfigjson", &value)).unwrap();
         assert!(keyring.is_empty());
         let expected = "secret key \".dockerconfigjson\" has no `auths`, so no login";
         assert_eq!(keyring.warnings(), [expected], "{value}");
@@ -196,7 +200,7 @@ fn the_fields_secrets() {
     // S08: helpers only: ignored, never run.
     let helpers =
         json!({ "auths": { "ghcr.io": {} }, "credsStore": "evil", "credHelpers": { "x": "y" } });
-    let keyring = Keyring::from_secret(&secret("config.json", &helpers)).unwrap();
+    let keyring = from_secret(&secret("config.json", &helpers)).unwrap();
     assert!(keyring.is_empty());
     assert_eq!(keyring.warnings().len(), 2);
     assert!(keyring.warnings()[0].contains("are never run here"));
@@ -240,7 +244,7 @@ fn a_single_login_belongs_to_its_address() {
     let data = |pairs: &[(&str, &str)]| -> BTreeMap<String, Vec<u8>> {
         pairs.iter().map(|(k, v)| ((*k).to_owned(), v.as_bytes().to_vec())).collect()
     };
-    let keyring = |pairs: &[(&str, &str)]| Keyring::from_secret(&data(pairs)).unwrap();
+    let keyring = |pairs: &[(&str, &str)]| from_secret(&data(pairs)).unwrap();
     let full = keyring(&[
         ("serverAddress", "https://reg.example.com/auth/v3\n"),
         ("Username", "u"),
@@ -281,7 +285,7 @@ fn kubelets_traps_are_told() {
 #[test]
 fn mistakes_are_located() {
     let bad = |value: &[u8]| {
-        Keyring::from_secret(&BTreeMap::from([(".dockerconfigjson".to_owned(), value.to_vec())]))
+        from_secret(&BTreeMap::from([(".dockerconfigjson".to_owned(), value.to_vec())]))
             .unwrap_err()
             .to_string()
     };

@@ -11,7 +11,7 @@ fn key(reference: &str, password: &str) -> Key {
         source: reference.parse().unwrap(),
         policy: PullPolicy::Always,
         options: PullOptions::default(),
-        keyring: keyring.fingerprint(&Salt::new(&[7; 32])),
+        logins: keyring.fingerprint(&Salt::new(&[7; 32])),
     }
 }
 

@@ -88,8 +88,7 @@ async fn candidates_are_tried_in_order() {
     assert_eq!(
         pull(&registry, &host, &[]).await.unwrap_err(),
         "the registry asks for a login and no credential matched (401 \
-         Unauthorized: authentication required); the secret that nodePublishSecretRef names \
-         needs an entry for \"R\""
+         Unauthorized: authentication required); a pull secret (nodePublishSecretRef) needs an entry for \"R\""
     );
 }
 
@@ -148,7 +147,7 @@ async fn a_token_is_got_and_kept() {
 async fn an_identity_token_is_posted() {
     let server = start(|port| bearer(port, "t0k.en")).await;
     let host = server.host();
-    let identity = Credential { origin: "o".into(), login: Login::Identity("re+fresh".into()) };
+    let identity = Credential::new("o", Login::Identity("re+fresh".into()));
     pull(&client(&[&host]), &host, &[identity]).await.unwrap();
     let seen = server.seen();
     assert_eq!((seen[1].method.as_str(), seen[1].path.as_str()), ("POST", "/token?x=1"));
@@ -173,7 +172,7 @@ async fn a_refresh_token_does_not_follow_a_redirect() {
     })
     .await;
     let host = server.host();
-    let identity = Credential { origin: "o".into(), login: Login::Identity("refresh".into()) };
+    let identity = Credential::new("o", Login::Identity("refresh".into()));
     assert_eq!(
         pull(&client(&[&host]), &host, &[identity]).await.unwrap_err(),
         "R answers a request for a token with 307 Temporary Redirect"
@@ -185,7 +184,7 @@ async fn a_refresh_token_does_not_follow_a_redirect() {
 async fn a_bearer_login_is_sent_as_it_is() {
     let server = start(|port| bearer(port, "t0k.en")).await;
     let host = server.host();
-    let login = |token: &str| Credential { origin: "o".into(), login: Login::Bearer(token.into()) };
+    let login = |token: &str| Credential::new("o", Login::Bearer(token.into()));
     let registry = client(&[&host]);
     pull(&registry, &host, &[login("t0k.en")]).await.unwrap();
     assert_eq!(
@@ -247,8 +246,10 @@ async fn credentials_go_to_no_unsafe_realm() {
         let challenge = format!("Bearer realm=\"{realm}\",service=\"s\"");
         let server = Server::start(move |_| wants(&challenge)).await;
         let host = server.host();
-        let error =
-            client(&[&host]).resolve(&repository(&host), &tag(), &[alice()]).await.unwrap_err();
+        let error = client(&[&host])
+            .resolve(&repository(&host), &tag(), &Only(&[alice()]))
+            .await
+            .unwrap_err();
         assert!(matches!(error, RegistryError::Realm { .. }), "{error:?}");
         assert_eq!(
             text(&error, &host),
@@ -322,8 +323,10 @@ async fn a_secret_that_the_server_repeats_is_not_shown() {
         })
         .await;
         let host = server.host();
-        let error =
-            client(&[&host]).resolve(&repository(&host), &tag(), &[alice()]).await.unwrap_err();
+        let error = client(&[&host])
+            .resolve(&repository(&host), &tag(), &Only(&[alice()]))
+            .await
+            .unwrap_err();
         assert_eq!(text(&error, &host), expected);
         assert!(!format!("{error:?}").contains("wonder"));
     }

@@ -174,12 +174,12 @@ async fn refused_blobs_are_typed() {
         (
             404,
             "BLOB_UNKNOWN",
-            "not found (404 Not Found: m); if it is private, the secret that nodePublishSecretRef names needs an entry for \"R\"",
+            "not found (404 Not Found: m); if it is private, a pull secret (nodePublishSecretRef) needs an entry for \"R\"",
         ),
         (
             403,
             "DENIED",
-            "the registry asks for a login and no credential matched (403 Forbidden: m); the secret that nodePublishSecretRef names needs an entry for \"R\"",
+            "the registry asks for a login and no credential matched (403 Forbidden: m); a pull secret (nodePublishSecretRef) needs an entry for \"R\"",
         ),
         (
             429,
@@ -261,7 +261,7 @@ async fn a_blob_is_asked_for_with_the_token_as_it_is() {
         .await;
         let host = server.host();
         let registry = client(&[&host]);
-        let login = Credential { origin: "o".into(), login: Login::Bearer(token.into()) };
+        let login = Credential::new("o", Login::Bearer(token.into()));
         let access = access(&registry, &host, &[login]).await;
         for _ in 0..2 {
             assert_eq!(read(&registry, &access, 20, 100).await.unwrap(), DATA);

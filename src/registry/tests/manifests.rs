@@ -38,7 +38,7 @@ async fn a_wrong_manifest_is_refused() {
     let host = server.host();
     let registry = client(&[&host]);
     for selector in [tag(), Selector::Digest(wrong.clone())] {
-        let error = registry.resolve(&repository(&host), &selector, &[]).await.unwrap_err();
+        let error = registry.resolve(&repository(&host), &selector, &Only(&[])).await.unwrap_err();
         assert!(!error.is_transient());
         assert_eq!(
             text(&error, &host),
@@ -64,12 +64,11 @@ async fn refusals_without_a_credential_say_what_to_do() {
         (
             403,
             "the registry asks for a login and no credential matched (403 Forbidden: \
-             no way); the secret that nodePublishSecretRef names needs an entry for \"R\"",
+             no way); a pull secret (nodePublishSecretRef) needs an entry for \"R\"",
         ),
         (
             404,
-            "not found (404 Not Found: no way); if it is private, the secret \
-             that nodePublishSecretRef names needs an entry for \"R\"",
+            "not found (404 Not Found: no way); if it is private, a pull secret (nodePublishSecretRef) needs an entry for \"R\"",
         ),
         (418, "R answers 418 I'm a teapot: no way"),
     ] {
@@ -121,7 +120,8 @@ async fn overload_that_lasts_is_an_error() {
         })
         .await;
         let host = server.host();
-        let error = client(&[&host]).resolve(&repository(&host), &tag(), &[]).await.unwrap_err();
+        let error =
+            client(&[&host]).resolve(&repository(&host), &tag(), &Only(&[])).await.unwrap_err();
         assert!(error.is_transient());
         assert_eq!(text(&error, &host), expected);
         assert_eq!(server.seen().len(), tries);

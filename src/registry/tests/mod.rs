@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Response;
+use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::*;
@@ -43,8 +44,17 @@ fn tag() -> Selector {
 }
 
 fn basic(origin: &str, username: &str, password: &str) -> Credential {
-    let login = Login::Basic { username: username.into(), password: password.into() };
-    Credential { origin: origin.into(), login }
+    Credential::new(origin, Login::Basic { username: username.into(), password: password.into() })
+}
+
+/// The same credentials for every repository.
+struct Only<'a>(&'a [Credential]);
+
+impl Candidates for Only<'_> {
+    fn matching<'a>(&'a self, _: &'a Repository) -> BoxFuture<'a, Matched> {
+        let credentials = self.0.to_vec();
+        Box::pin(std::future::ready(Matched { credentials, failures: vec![] }))
+    }
 }
 
 fn alice() -> Credential {
@@ -94,7 +104,7 @@ async fn pull(
     candidates: &[Credential],
 ) -> Result<Resolved, String> {
     registry
-        .resolve(&repository(host), &tag(), candidates)
+        .resolve(&repository(host), &tag(), &Only(candidates))
         .await
         .map_err(|error| text(&error, host))
 }

@@ -16,7 +16,7 @@ fn unreadable_files_are_put_aside() {
     store.put_record(&record("v1")).unwrap();
     store.put_reference(&reference, &manifest).unwrap();
     store.put_manifest(&manifest, b"manifest").unwrap();
-    store.grant(reference.repository(), &manifest, &Identity::Anonymous).unwrap();
+    store.grant(reference.repository(), &manifest, &[Identity::Anonymous]).unwrap();
     for dir in ["volumes", "references", "manifests", "grants"] {
         let name = state.names(dir).remove(0);
         fs::write(state.path(&format!("{dir}/{name}")), [0, 159, 146, 150]).unwrap();
@@ -77,8 +77,8 @@ fn a_grant_is_for_one_repository_digest_and_login() {
     let (ours, theirs) = (repository("ghcr.io/a/b"), repository("ghcr.io/a/c"));
     let login = |name: &str| Identity::Login(name.into());
     let (d, e) = (digest("d"), digest("e"));
-    store.grant(&ours, &d, &login("alice")).unwrap();
-    store.grant(&ours, &d, &login("bob")).unwrap();
+    store.grant(&ours, &d, &[login("alice")]).unwrap();
+    store.grant(&ours, &d, &[login("bob")]).unwrap();
     for (repository, digest, identities, expected) in [
         (&ours, &d, vec![login("alice")], true),
         (&ours, &d, vec![login("mallory"), login("bob")], true),
@@ -93,20 +93,20 @@ fn a_grant_is_for_one_repository_digest_and_login() {
     }
     // The oldest go; one that is there already is not counted twice.
     for number in 0..grants::MAX_IDENTITIES - 1 {
-        store.grant(&ours, &d, &login(&number.to_string())).unwrap();
-        store.grant(&ours, &d, &login("bob")).unwrap();
+        store.grant(&ours, &d, &[login(&number.to_string())]).unwrap();
+        store.grant(&ours, &d, &[login("bob")]).unwrap();
     }
     assert!(!store.is_granted(&ours, &d, &[login("alice")]));
     assert!(store.is_granted(&ours, &d, &[login("bob")]));
     // Public: for everybody, and that stays.
-    store.grant(&ours, &d, &Identity::Anonymous).unwrap();
-    store.grant(&ours, &d, &login("alice")).unwrap();
+    store.grant(&ours, &d, &[Identity::Anonymous]).unwrap();
+    store.grant(&ours, &d, &[login("alice")]).unwrap();
     for identities in [vec![], vec![Identity::Anonymous], vec![login("mallory")]] {
         assert!(store.is_granted(&ours, &d, &identities));
     }
     // A grant's file under another's name is none.
     let [name] = state.names("grants").try_into().unwrap();
-    store.grant(&theirs, &d, &login("x")).unwrap();
+    store.grant(&theirs, &d, &[login("x")]).unwrap();
     let other = state.names("grants").into_iter().find(|other| *other != name).unwrap();
     fs::copy(state.path(&format!("grants/{name}")), state.path(&format!("grants/{other}")))
         .unwrap();
@@ -179,10 +179,8 @@ fn records_survive_any_volume_id() {
 #[test]
 fn the_salt_stays() {
     let state = State::new();
-    let credential = Credential {
-        origin: "x".into(),
-        login: Login::Basic { username: "u".into(), password: "p".into() },
-    };
+    let login = Login::Basic { username: "u".into(), password: "p".into() };
+    let credential = Credential::new("x", login);
     let identity = || credential.identity(state.open().salt());
     let first = identity();
     assert_eq!(identity(), first);

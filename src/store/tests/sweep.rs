@@ -14,7 +14,7 @@ fn repository() -> Repository {
 fn remember(store: &Store, name: &str, body: &str) -> Digest {
     let digest = digest(body);
     store.put_manifest(&digest, body.as_bytes()).unwrap();
-    store.grant(&repository(), &digest, &Identity::Anonymous).unwrap();
+    store.grant(&repository(), &digest, &[Identity::Anonymous]).unwrap();
     store.put_reference(&format!("ghcr.io/acme/skill:{name}").parse().unwrap(), &digest).unwrap();
     digest
 }

@@ -41,8 +41,8 @@ pub enum PublishError {
         /// What differs.
         difference: String,
     },
-    /// The Secret that `nodePublishSecretRef` names cannot be read.
-    #[error("cannot read the secret that nodePublishSecretRef names")]
+    /// A pull secret of the volume is not what it should be.
+    #[error("cannot read a pull secret of the volume")]
     Secret(#[from] SecretError),
     /// The pull goes on; the caller's time is up.
     #[error("still pulling {reference}: {progress}; the pull goes on and the next try finds it")]
@@ -57,7 +57,7 @@ pub enum PublishError {
     Pull {
         /// The reference.
         reference: Reference,
-        /// Why the volume's secret has nothing for it, in brackets.
+        /// What there was to log in with, in brackets.
         note: Option<String>,
         /// Why.
         source: Arc<PullError>,
@@ -67,7 +67,7 @@ pub enum PublishError {
     BackOff {
         /// The reference.
         reference: Reference,
-        /// Why the volume's secret has nothing for it, in brackets.
+        /// What there was to log in with, in brackets.
         note: Option<String>,
         /// How it failed last.
         source: Arc<PullError>,

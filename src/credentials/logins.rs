@@ -1,0 +1,73 @@
+//! All that a caller may log in with, and what a registry client needs to know of it.
+
+use futures_util::future::BoxFuture;
+
+use super::{Consulted, Credential, Fingerprint, Identity, Keyring, Salt};
+use crate::reference::Repository;
+
+/// Who can say which credentials are for a repository.
+pub trait Candidates: Send + Sync {
+    /// The credentials to try for a repository, in order.
+    fn matching<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Matched>;
+}
+
+/// What there is to log in with at one repository.
+#[derive(Debug, Default)]
+pub struct Matched {
+    /// The credentials, in the order of trial. None: ask anonymously.
+    pub credentials: Vec<Credential>,
+    /// Sources that should have had one and failed to give it.
+    pub failures: Vec<Unobtainable>,
+}
+
+/// A source that is for a repository and gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unobtainable {
+    /// What it is called: `credential provider "…"`.
+    pub origin: String,
+    /// Why. Without secrets.
+    pub problem: String,
+}
+
+/// The logins of one caller, from all sources in order.
+#[derive(Debug, Clone, Default)]
+pub struct Logins {
+    keyring: Keyring,
+}
+
+impl Logins {
+    /// The logins of a keyring.
+    pub fn new(keyring: Keyring) -> Self {
+        Self { keyring }
+    }
+
+    /// Who the caller is to a repository: what its matching credentials are, or nobody. Asks
+    /// nobody and runs nothing.
+    pub fn identities(&self, repository: &Repository, salt: &Salt) -> Vec<Identity> {
+        let matching = self.keyring.matching(repository);
+        let identities: Vec<_> = matching.iter().flat_map(|c| c.identities(salt)).collect();
+        if identities.is_empty() { vec![Identity::Anonymous] } else { identities }
+    }
+
+    /// What two callers with the same logins share.
+    pub fn fingerprint(&self, salt: &Salt) -> Fingerprint {
+        self.keyring.fingerprint(salt)
+    }
+
+    /// What was ignored, and why, for people. Without secrets.
+    pub fn warnings(&self) -> &[String] {
+        self.keyring.warnings()
+    }
+
+    /// Where logins were looked for, in order.
+    pub fn consulted(&self) -> Vec<Consulted> {
+        self.keyring.consulted().to_vec()
+    }
+}
+
+impl Candidates for Logins {
+    fn matching<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Matched> {
+        let credentials = self.keyring.matching(repository);
+        Box::pin(std::future::ready(Matched { credentials, failures: Vec::new() }))
+    }
+}
