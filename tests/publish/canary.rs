@@ -86,7 +86,7 @@ fn no_password_is_written_or_shown() {
                 let (_, again) = refused(node.client.publish(volume).await);
                 assert_absent(&volume.id, again.as_bytes(), &secrets);
                 // Some of the secrets hold the same login, so the first answer may be one too.
-                let asked = !message.starts_with("cannot read the secret ");
+                let asked = !message.starts_with("cannot read a pull secret ");
                 assert_eq!(again.starts_with("Back-off pulling "), asked, "{again}");
             }
             let right = volume("right").secret(&host, "agent", CANARY);

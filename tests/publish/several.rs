@@ -149,8 +149,8 @@ fn what_does_not_fit_is_refused_by_name() {
                 Code::NotFound,
                 format!(
                     "cannot pull {missing}: resolving the reference: not found (404 Not Found: \
-                     repository name not known to registry); if it is private, the secret that nodePublishSecretRef \
-                     names needs an entry for \"{}\"",
+                     repository name not known to registry); if it is private, a pull secret \
+                     (nodePublishSecretRef) needs an entry for \"{}\"",
                     registry.host()
                 ),
             ),

@@ -122,7 +122,7 @@ fn one_of_five_artifacts_that_fails_is_named() {
         let (code, message) = refused(driver.publish(&volume).await);
         assert_eq!(code, Code::Unauthenticated, "{message}");
         let failing = &team.references[4];
-        assert!(message.starts_with(&format!("cannot pull {failing}: ")), "{message}");
+        assert!(message.starts_with(&format!("cannot pull {failing} (logins: ")), "{message}");
         for other in &team.references[..4] {
             assert!(!message.contains(other), "{message}");
         }
