@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
+};
 use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
@@ -95,6 +97,7 @@ impl NodeArgs {
             "starting"
         );
         raise_file_limit();
+        forbid_core_dumps();
         runtime()?.block_on(self.serve(&socket, registry, pulls, &health))
     }
 
@@ -180,6 +183,18 @@ fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
         tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+/// The memory of this process holds logins of many tenants, and where the node puts core dumps is
+/// not known.
+fn forbid_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    // The limit alone does not keep a core from a program that /proc/sys/kernel/core_pattern names.
+    let outcome = setrlimit(Resource::Core, none)
+        .and_then(|()| set_dumpable_behavior(DumpableBehavior::NotDumpable));
+    if let Err(error) = outcome {
+        tracing::warn!(%error, "cannot forbid core dumps");
     }
 }
 

@@ -70,7 +70,7 @@ fn no_password_is_written_or_shown() {
                 STANDARD.encode(CANARY),
             ];
             // The tokens that the registry gives for the password.
-            secrets.extend((1..20).map(|number| format!("token-{number}")));
+            secrets.extend((1..20).map(|number| format!("CANARY-token-{number}")));
             // The node's own login is tried as well, and is wrong too.
             let file = root.join("config.json");
             let auths =
@@ -114,5 +114,18 @@ fn no_password_is_written_or_shown() {
             assert_absent("the log", log.as_bytes(), &secrets);
             assert_clean(&root);
         }
+    });
+}
+
+#[test]
+fn a_crash_writes_no_memory_anywhere() {
+    run("canary::a_crash_writes_no_memory_anywhere", async {
+        let node = Node::start(&namespace::scratch(), &[]).await;
+        let proc = PathBuf::from(format!("/proc/{}", node.id()));
+        let limits = fs::read_to_string(proc.join("limits")).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        let values: Vec<_> = core.split_whitespace().skip(4).collect();
+        assert_eq!(values, ["0", "0", "bytes"]);
+        node.terminate().await;
     });
 }

@@ -36,6 +36,7 @@ mod twelve;
 mod unpublish;
 mod validation;
 mod verification;
+mod vigil;
 mod warnings;
 
 use std::fs;
@@ -50,10 +51,13 @@ use tonic::{Code, Status};
 /// Every password of these tests contains it, and nothing that is written or shown may.
 const CANARY: &str = "CANARY-horse-battery";
 
-/// Runs an async test in a mount namespace of its own. `test` is the caller's full name.
+/// Runs an async test in a mount namespace of its own, and sees that it keeps its secrets. `test`
+/// is the caller's full name.
 fn run(test: &str, body: impl Future<Output = ()>) {
     namespace::in_namespace(test, || {
+        let vigil = vigil::Vigil::begin();
         tokio::runtime::Runtime::new().unwrap().block_on(body);
+        vigil.end(&namespace::scratch_path());
     });
 }
 

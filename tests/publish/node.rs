@@ -93,6 +93,8 @@ impl Node {
 
     async fn ended(self) -> String {
         self.reader.await.unwrap();
-        std::mem::take(&mut *self.log.lock().unwrap())
+        let log = std::mem::take(&mut *self.log.lock().unwrap());
+        assert!(!log.contains("CANARY"), "{log}");
+        log
     }
 }

@@ -151,7 +151,7 @@ impl Tokens {
 
     fn issue(&mut self, grants: Vec<String>, uses: Option<u32>) -> String {
         self.count += 1;
-        let token = format!("token-{}", self.count);
+        let token = format!("CANARY-token-{}", self.count);
         self.issued.insert(token.clone(), Token { grants, uses });
         token
     }
