@@ -106,7 +106,7 @@ impl Puller {
         progress: &Arc<Progress>,
     ) -> Result<Found, PullError> {
         let key = part.plan.key(&key_options(&part.options, &part.hints));
-        if let Some(tree) = self.stored(&part.origin, &key).await? {
+        if let Some(tree) = self.stored_tree(&part.origin, &key).await? {
             // Another manifest made the tree: what is odd about this one is not known yet.
             let findings = part.options.validation.judge(part.findings)?;
             return Ok((tree, findings));
@@ -136,7 +136,7 @@ impl Puller {
 
     /// The tree as it is stored, for a repository that once delivered it. To any other its bytes
     /// are not shown until it has delivered them too.
-    async fn stored(
+    async fn stored_tree(
         self: &Arc<Self>,
         origin: &Origin,
         key: &str,

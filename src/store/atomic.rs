@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -46,17 +47,30 @@ pub(super) fn write(
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     let temporary = dir.join(format!("{TEMPORARY}{}-{number}", std::process::id()));
     let path = dir.join(name);
-    let written = write_file(&temporary, bytes, durability)
-        .and_then(|()| fs::rename(&temporary, &path))
-        .and_then(|()| match durability {
-            Durability::Full => File::open(dir)?.sync_all(),
-            Durability::Cached => Ok(()),
-        });
+    let written = write_file(&temporary, bytes, durability).and_then(|()| match durability {
+        Durability::Full => {
+            fs::rename(&temporary, &path)?;
+            File::open(dir)?.sync_all()
+        }
+        Durability::Cached => replace(&temporary, &path),
+    });
     written.map_err(|source| {
         // Gone already if the rename was done; else the next open removes it.
         drop(fs::remove_file(&temporary));
         FileError::Write { path, source }
     })
+}
+
+/// Gives `from` the name `to`, in one step. A rename over another file makes ext4 write the new one
+/// to the disk at once (`auto_da_alloc`), for which a publish would wait; an exchange does not, and
+/// [`Durability::Cached`] asks for nothing of the kind.
+fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
+        // What is there now is the old file; the next open removes what a crash leaves here.
+        Ok(()) => fs::remove_file(from),
+        // There was none, or the file system cannot.
+        Err(_) => fs::rename(from, to),
+    }
 }
 
 fn write_file(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {
@@ -156,10 +170,12 @@ pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)?;
-    if !file.metadata()?.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    let mut bytes = Vec::new();
+    // One byte more, so that the end is seen without growing.
+    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_FILE) as usize + 1);
     file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > MAX_FILE {
         true => Err(io::Error::other("larger than any file of the store")),

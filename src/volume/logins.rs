@@ -19,10 +19,13 @@ pub struct Sources {
 
 impl Volumes {
     /// The logins of a volume, from all sources: those of its own Secret before those of the node.
-    pub(super) async fn logins(&self, request: &PublishRequest) -> Result<Logins, PublishError> {
+    /// Reads from disk.
+    pub(super) fn logins(&self, request: &PublishRequest) -> Result<Logins, PublishError> {
         let mut keyring = referenced(&request.secrets)?;
-        let files = self.sources.node_files.clone();
-        keyring.extend(super::blocking(move || files.keyring()).await?);
+        keyring.extend(self.sources.node_files.keyring());
+        for warning in keyring.warnings() {
+            tracing::warn!(volume_id = request.volume_id, warning, "pull secret");
+        }
         Ok(Logins::new(keyring))
     }
 }

@@ -10,7 +10,6 @@ use tokio::time::Instant;
 
 use super::compose::{Composition, compose};
 use super::{ClearError, PublishRequest, Volumes, blocking};
-use crate::credentials::Logins;
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
 use crate::pull::{PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis};
@@ -37,6 +36,14 @@ pub struct Published {
     pub local: bool,
 }
 
+/// How far a publish came without the network.
+enum Begun {
+    /// To its end.
+    Published(Published),
+    /// This has to be pulled.
+    Missing(Vec<PullRequest>),
+}
+
 impl Volumes {
     /// Publishes a volume, or finds it published. Returns `InProgress` shortly before `deadline`
     /// while a pull goes on; a retry joins that pull.
@@ -53,35 +60,61 @@ impl Volumes {
             .ok_or_else(|| PublishError::Busy(request.volume_id.clone()))?;
         let request = Arc::new(request);
 
+        let (volumes, asked) = (self.clone(), request.clone());
+        let pulls = match blocking(move || volumes.begin(&asked)).await?? {
+            Begun::Published(published) => return Ok(published),
+            Begun::Missing(pulls) => pulls,
+        };
+        let pulled = self.pull_all(pulls, deadline).await?;
+        blocking(move || self.finish(&request, &pulled)).await?
+    }
+
+    /// All of a publish that needs no network. Of a volume that is stored it is the whole: each
+    /// change of threads would cost as much as the mount.
+    fn begin(&self, request: &PublishRequest) -> Result<Begun, PublishError> {
         // Nothing but the kernel and the record: this must hold with the registry down, the
         // Secret gone and the tag moved, since kubelet asks again after each of its restarts.
-        let (volumes, asked) = (self.clone(), request.clone());
-        let found = blocking(move || match volumes.already(&asked)? {
-            None => volumes.unmount_leftovers(&asked.target).map(|()| None),
-            published => Ok(published),
-        });
-        if let Some(published) = found.await?? {
-            return Ok(published);
+        if let Some(published) = self.already(request)? {
+            return Ok(Begun::Published(published));
         }
+        self.unmount_leftovers(&request.target)?;
         if request.attributes.seal == Seal::Bind && !request.read_only {
             return Err(PublishError::BindNeedsReadOnly);
         }
-        let logins = Arc::new(self.logins(&request).await?);
-        for warning in logins.warnings() {
-            tracing::warn!(volume_id = request.volume_id, warning, "pull secret");
+        let pulls = self.pulls(request)?;
+        match self.puller.stored(&pulls) {
+            Some(pulled) => Ok(Begun::Published(self.finish(request, &pulled)?)),
+            None => Ok(Begun::Missing(pulls)),
         }
-        let pulled = self.pull_all(&request, &logins, deadline).await?;
-        let composition = compose(&request.attributes, &pulled)?;
-        for (reference, warning) in warnings(&pulled) {
+    }
+
+    /// What the volume asks for, with what it may log in with.
+    fn pulls(&self, request: &PublishRequest) -> Result<Vec<PullRequest>, PublishError> {
+        let logins = Arc::new(self.logins(request)?);
+        let attributes = &request.attributes;
+        let pull = |reference: &Reference| PullRequest {
+            source: reference.clone().into(),
+            policy: attributes.pull_policy.unwrap_or_else(|| PullPolicy::default_for(reference)),
+            options: attributes.pull_options(),
+            logins: logins.clone(),
+        };
+        Ok(attributes.references.iter().map(pull).collect())
+    }
+
+    /// Lays out and mounts what was pulled.
+    fn finish(
+        &self,
+        request: &PublishRequest,
+        pulled: &[Arc<Pulled>],
+    ) -> Result<Published, PublishError> {
+        let composition = compose(&request.attributes, pulled)?;
+        for (reference, warning) in warnings(pulled) {
             tracing::warn!(volume_id = request.volume_id, %reference, warning, "skill");
         }
-        blocking(move || {
-            let start = Instant::now();
-            let published = self.mount(&request, &pulled, &composition)?;
-            self.puller.metrics().phase(Phase::Mount, start.elapsed());
-            Ok(published)
-        })
-        .await?
+        let start = Instant::now();
+        let published = self.mount(request, pulled, &composition)?;
+        self.puller.metrics().phase(Phase::Mount, start.elapsed());
+        Ok(published)
     }
 
     /// What an earlier, unfinished publish left here was never seen by a container. It goes before
@@ -133,30 +166,15 @@ impl Volumes {
         })
     }
 
-    /// All references of the volume, side by side; the first failure is the volume's.
+    /// All pulls of the volume, side by side; the first failure is the volume's.
     async fn pull_all(
         &self,
-        request: &PublishRequest,
-        logins: &Arc<Logins>,
+        pulls: Vec<PullRequest>,
         deadline: Instant,
     ) -> Result<Vec<Arc<Pulled>>, PublishError> {
-        let attributes = &request.attributes;
-        let options = attributes.pull_options();
-        let start = |reference: &Reference| {
-            let flight = self.puller.pull(PullRequest {
-                source: reference.clone().into(),
-                policy: attributes
-                    .pull_policy
-                    .unwrap_or_else(|| PullPolicy::default_for(reference)),
-                options: options.clone(),
-                logins: logins.clone(),
-            });
-            (reference.clone(), flight)
-        };
-        let flights: Vec<_> = attributes.references.iter().map(start).collect();
-        let waits = flights
-            .into_iter()
-            .map(|(reference, flight)| wait(reference, flight, logins.clone(), deadline));
+        let start = |request: PullRequest| (request.clone(), self.puller.pull(request));
+        let flights: Vec<_> = pulls.into_iter().map(start).collect();
+        let waits = flights.into_iter().map(|(request, flight)| wait(request, flight, deadline));
         futures_util::future::try_join_all(waits).await
     }
 
@@ -241,15 +259,15 @@ impl Volumes {
 }
 
 async fn wait(
-    reference: Reference,
+    request: PullRequest,
     mut flight: PullFlight,
-    logins: Arc<Logins>,
     deadline: Instant,
 ) -> Result<Arc<Pulled>, PublishError> {
+    let reference = request.source;
     match tokio::time::timeout_at(deadline, flight.wait()).await {
         Ok(Ok(pulled)) => Ok(pulled),
         Ok(Err(failed)) => {
-            let note = |error| diagnosis(error, &logins);
+            let note = |error| diagnosis(error, &request.logins);
             Err(match &*failed {
                 PullError::BackOff(last) => {
                     let (note, source) = (note(last), last.clone());

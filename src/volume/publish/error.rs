@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use crate::credentials::SecretError;
 use crate::mount::MountError;
-use crate::pull::PullError;
-use crate::reference::Reference;
+use crate::pull::{PullError, Source};
 use crate::store::FileError;
 use crate::volume::ClearError;
 use crate::volume::compose::ComposeError;
@@ -48,7 +47,7 @@ pub enum PublishError {
     #[error("still pulling {reference}: {progress}; the pull goes on and the next try finds it")]
     InProgress {
         /// The reference.
-        reference: Reference,
+        reference: Source,
         /// How far it has come.
         progress: String,
     },
@@ -56,7 +55,7 @@ pub enum PublishError {
     #[error("cannot pull {reference}{}", note.as_deref().unwrap_or_default())]
     Pull {
         /// The reference.
-        reference: Reference,
+        reference: Source,
         /// What there was to log in with, in brackets.
         note: Option<String>,
         /// Why.
@@ -66,7 +65,7 @@ pub enum PublishError {
     #[error("Back-off pulling \"{reference}\"{}", note.as_deref().unwrap_or_default())]
     BackOff {
         /// The reference.
-        reference: Reference,
+        reference: Source,
         /// What there was to log in with, in brackets.
         note: Option<String>,
         /// How it failed last.
