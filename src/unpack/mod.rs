@@ -5,6 +5,7 @@
 //! Two things keep a file from landing elsewhere: the tree knows each path that was made and
 //! refuses what leads through a link, and the disk sink resolves each component by itself.
 
+mod ahead;
 mod disk;
 mod error;
 mod layer;
@@ -20,6 +21,7 @@ mod tests;
 mod whiteout;
 
 use std::io::{self, Read};
+use std::thread;
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -28,9 +30,10 @@ use crate::artifact::plan::{Action, Layer as PlannedLayer};
 use crate::artifact::tree::{Dir, Node, Tree};
 use crate::reference::Digest;
 
+use ahead::{Ahead, Stage};
 use layer::{Layer, Place};
 use state::State;
-use stream::{from_stream, head};
+use stream::{Decompressed, decoder, decompress, from_stream, head, metered};
 use tar::{Archive, is_tar};
 
 pub use disk::DiskSink;
@@ -39,7 +42,7 @@ pub use limits::{Exceeded, Limit, Limits, RATIO_FLOOR};
 pub use materialise::{MaterialiseError, Placement, materialise, materialise_raw};
 pub use memory::MemorySink;
 pub use sink::Sink;
-pub use stream::{Blob, Decompressed, decompress};
+use stream::Blob;
 
 /// What is looked at to tell a tar from a file: a whole zstd block (128 KiB at most) with room
 /// for headers, so that the first decompressed bytes are among it.
@@ -60,7 +63,13 @@ pub struct Unpacker<S> {
     unit: Option<(usize, bool)>,
     /// Decompressed bytes of all layers.
     streamed: u64,
+    /// Layers of this size, in bytes, are hashed, inflated and written in threads of their own.
+    staged: u64,
 }
+
+/// From this size on, in bytes, a layer is worth two threads. The tests of this module use them
+/// always, those in `tests/formats` for the few that are large.
+const STAGED: u64 = if cfg!(test) { 1 } else { 1 << 20 };
 
 /// An unpacked artifact.
 #[derive(Debug)]
@@ -79,13 +88,20 @@ impl<S: Sink> Unpacker<S> {
     pub fn new(sink: S, limits: Limits) -> Self {
         let tree = Tree::default();
         let state = State { tree, sink, limits, entries: 0, bytes: 0, warnings: Vec::new() };
-        Self { state, layers: 0, unit: None, streamed: 0 }
+        Self { state, layers: 0, unit: None, streamed: 0, staged: STAGED }
     }
 
     /// Applies the next layer, lowest first. `blob` is the layer as the registry sends it; its
     /// size and digest are verified to the last byte before this is Ok. After an error the tree
     /// is in pieces, and the unpacker must be dropped.
-    pub fn layer(&mut self, layer: &PlannedLayer, blob: &mut dyn Read) -> Result<(), UnpackError> {
+    ///
+    /// A large layer is read ahead of what is written: an error then waits for `blob` to give its
+    /// next bytes, or to fail.
+    pub fn layer(
+        &mut self,
+        layer: &PlannedLayer,
+        blob: &mut (dyn Read + Send),
+    ) -> Result<(), UnpackError> {
         let fail = |problem| UnpackError { layer: layer.descriptor.digest.clone(), problem };
         let most = self.state.limits.layers;
         if self.layers >= most {
@@ -101,7 +117,14 @@ impl<S: Sink> Unpacker<S> {
             return Err(fail(Problem::Limit(exceeded)));
         }
         let mut blob = Blob::new(blob, &layer.descriptor, cap);
-        match self.apply(layer, &mut blob) {
+        let applied = match layer.descriptor.size >= self.staged {
+            true => thread::scope(|scope| {
+                let mut hashed = Ahead::start(scope, &mut blob).map_err(no_thread)?;
+                self.apply(layer, &mut hashed)
+            }),
+            false => self.apply(layer, &mut blob),
+        };
+        match applied {
             Ok(()) => blob.finish().map_err(fail),
             // Wrong bytes explain whatever is wrong with them, and so does a source that fails.
             Err(problem) if problem.blames_bytes() => Err(fail(match blob.finish() {
@@ -121,25 +144,27 @@ impl<S: Sink> Unpacker<S> {
         Unpacked { tree, sink, warnings }
     }
 
-    fn apply(&mut self, layer: &PlannedLayer, blob: &mut dyn Read) -> Result<(), Problem> {
+    fn apply(&mut self, layer: &PlannedLayer, blob: &mut (dyn Read + Send)) -> Result<(), Problem> {
         let root = TreePath::root();
+        // A layer that does not say how large it is may be small.
+        let staged = layer.descriptor.size >= self.staged;
         match &layer.action {
             Action::ImageLayer => {
                 let expected = layer.diff_id.as_ref().map(|digest| (DIFF_ID, digest));
-                self.untar(Vec::new(), blob, &Place::Below(&root), expected, true)
+                self.untar(Vec::new(), blob, (&Place::Below(&root), true), expected, staged)
             }
             Action::Tar { under } => {
-                self.untar(Vec::new(), blob, &Place::Below(under), None, false)
+                self.untar(Vec::new(), blob, (&Place::Below(under), false), None, staged)
             }
             Action::Directory { title, content } => {
                 let expected = content.as_ref().map(|digest| (CONTENT_DIGEST, digest));
-                self.untar(Vec::new(), blob, &Place::Within(title), expected, false)
+                self.untar(Vec::new(), blob, (&Place::Within(title), false), expected, staged)
             }
             Action::File { title } => self.verbatim(title, layer.descriptor.size, blob),
             Action::TitledArchive { title } => {
                 let head = head(blob, SNIFF)?;
                 if is_tar(&self.first_block(&head)) {
-                    return self.untar(head, blob, &Place::Below(&root), None, false);
+                    return self.untar(head, blob, (&Place::Below(&root), false), None, staged);
                 }
                 self.verbatim(title, layer.descriptor.size, &mut head.as_slice().chain(blob))
             }
@@ -154,7 +179,7 @@ impl<S: Sink> Unpacker<S> {
                          about skills: unpacked as the tar archive that it is \
                          [skillmount: media types]"
                     ));
-                    return self.untar(head, blob, &Place::Below(&root), None, false);
+                    return self.untar(head, blob, (&Place::Below(&root), false), None, staged);
                 }
                 self.skill_md(&first, head, blob)
             }
@@ -174,15 +199,32 @@ impl<S: Sink> Unpacker<S> {
     fn untar(
         &mut self,
         mut head: Vec<u8>,
-        blob: &mut dyn Read,
-        place: &Place<'_>,
+        blob: &mut (dyn Read + Send),
+        (place, image): (&Place<'_>, bool),
         expected: Option<(&'static str, &Digest)>,
-        image: bool,
+        staged: bool,
     ) -> Result<(), Problem> {
         if head.is_empty() {
             head = stream::head(blob, stream::MAGIC)?;
         }
-        let mut stream = decompress(head, blob, &self.state.limits, self.streamed)?;
+        let (limits, spent) = (self.state.limits, self.streamed);
+        let decoder = decoder(head, blob, &limits)?;
+        match staged {
+            true => thread::scope(|scope| {
+                let inflated = Ahead::start(scope, decoder).map_err(no_thread)?;
+                self.entries(metered(inflated, &limits, spent), (place, image), expected)
+            }),
+            false => self.entries(metered(decoder, &limits, spent), (place, image), expected),
+        }
+    }
+
+    /// All entries of an archive, and the check of what came out.
+    fn entries<D: Stage>(
+        &mut self,
+        mut stream: Decompressed<D>,
+        (place, image): (&Place<'_>, bool),
+        expected: Option<(&'static str, &Digest)>,
+    ) -> Result<(), Problem> {
         if let Some((_, expected)) = expected {
             stream.hash(expected.algorithm());
         }
@@ -256,6 +298,10 @@ impl<S: Sink> Unpacker<S> {
         block.truncate(filled);
         block
     }
+}
+
+fn no_thread(source: io::Error) -> Problem {
+    Problem::Read { source }
 }
 
 /// Tells what bytes look like, for the reader of an error.

@@ -7,6 +7,7 @@ use flate2::bufread::MultiGzDecoder;
 use crate::artifact::descriptor::Descriptor;
 use crate::reference::{Digest, Hasher};
 
+use super::ahead::Stage;
 use super::error::Problem;
 use super::limits::{Exceeded, Limit, Limits, OVERHEAD, RATIO_FLOOR};
 
@@ -15,7 +16,7 @@ const BUFFER: usize = 128 << 10;
 
 /// A blob as it arrives: hashed and counted on its way.
 #[derive(Debug)]
-pub struct Blob<R> {
+pub(super) struct Blob<R> {
     source: R,
     digest: Digest,
     size: u64,
@@ -27,19 +28,14 @@ pub struct Blob<R> {
 impl<R: Read> Blob<R> {
     /// A blob that must be what `descriptor` says. A descriptor of size 0 does not know the
     /// size; `cap` is then the limit, in bytes.
-    pub fn new(source: R, descriptor: &Descriptor, cap: u64) -> Self {
+    pub(super) fn new(source: R, descriptor: &Descriptor, cap: u64) -> Self {
         let digest = descriptor.digest.clone();
         let hasher = Some(Hasher::new(digest.algorithm()));
         Self { source, digest, size: descriptor.size, cap, read: 0, hasher }
     }
 
-    /// How many bytes have arrived.
-    pub fn bytes_read(&self) -> u64 {
-        self.read
-    }
-
     /// Reads what is left, and compares size and digest.
-    pub fn finish(&mut self) -> Result<(), Problem> {
+    pub(super) fn finish(&mut self) -> Result<(), Problem> {
         let mut rest = vec![0; BUFFER];
         loop {
             match self.read(&mut rest) {
@@ -93,6 +89,12 @@ fn exceeded(limit: Limit, value: u64) -> Problem {
     Problem::Limit(Exceeded { limit, value, at: None })
 }
 
+impl<R: Read> Stage for Blob<R> {
+    fn taken(&self) -> u64 {
+        self.read
+    }
+}
+
 /// Reads the first `count` bytes, or all if there are fewer.
 pub(super) fn head(source: &mut dyn Read, count: u64) -> Result<Vec<u8>, Problem> {
     let mut head = Vec::new();
@@ -117,37 +119,96 @@ impl<R: Read> Read for Counter<R> {
 /// A blob with its first bytes put back.
 type Source<R> = Chain<Cursor<Vec<u8>>, BufReader<Counter<R>>>;
 
-enum Decoder<R: Read> {
+/// The decompressed bytes of a layer, as they come.
+pub(super) struct Decoder<R: Read> {
+    kind: Kind<R>,
+    window_log: u32,
+}
+
+enum Kind<R: Read> {
     Plain(Source<R>),
     Gzip(Box<MultiGzDecoder<Source<R>>>),
     Zstd(Box<zstd::Decoder<'static, Source<R>>>),
 }
 
+impl<R: Read> std::fmt::Debug for Decoder<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Decoder").field("format", &self.format()).finish_non_exhaustive()
+    }
+}
+
+/// Decodes `head` followed by `source`, told by magic bytes alone: media types lie.
+pub(super) fn decoder<R: Read>(
+    head: Vec<u8>,
+    source: R,
+    limits: &Limits,
+) -> Result<Decoder<R>, Problem> {
+    let (gzip, zstd) = (head.starts_with(GZIP), head.starts_with(ZSTD));
+    if let Some(name) = unsupported(&head) {
+        return Err(Problem::Compression(name));
+    }
+    let source = BufReader::with_capacity(BUFFER, Counter { source, read: 0 });
+    let source = Cursor::new(head).chain(source);
+    let window_log = limits.zstd_window_log;
+    let kind = match (gzip, zstd) {
+        (true, _) => Kind::Gzip(Box::new(MultiGzDecoder::new(source))),
+        (_, true) => {
+            let damaged = |source| Problem::Decompress { format: "zstd", source };
+            let mut decoder = zstd::Decoder::with_buffer(source).map_err(damaged)?;
+            decoder.window_log_max(window_log).map_err(damaged)?;
+            Kind::Zstd(Box::new(decoder))
+        }
+        _ => Kind::Plain(source),
+    };
+    Ok(Decoder { kind, window_log })
+}
+
 impl<R: Read> Decoder<R> {
+    fn format(&self) -> &'static str {
+        match self.kind {
+            Kind::Plain(_) => "plain",
+            Kind::Gzip(_) => "gzip",
+            Kind::Zstd(_) => "zstd",
+        }
+    }
+
+    /// A decoder's error, or the one of its source that passed through it.
+    fn damaged(&self, error: io::Error) -> Problem {
+        error.downcast().unwrap_or_else(|source: io::Error| {
+            // libzstd tells the reason by its text alone (ZSTD_error_frameParameter_windowTooLarge).
+            if source.to_string().contains("requires too much memory") {
+                return Problem::ZstdWindow { log: self.window_log };
+            }
+            Problem::Decompress { format: self.format(), source }
+        })
+    }
+}
+
+impl<R: Read> Stage for Decoder<R> {
     /// How many compressed bytes were taken from the blob, the buffered ones included.
     fn taken(&self) -> u64 {
-        let chain = match self {
-            Self::Plain(chain) => chain,
-            Self::Gzip(decoder) => decoder.get_ref(),
-            Self::Zstd(decoder) => decoder.get_ref(),
+        let chain = match &self.kind {
+            Kind::Plain(chain) => chain,
+            Kind::Gzip(decoder) => decoder.get_ref(),
+            Kind::Zstd(decoder) => decoder.get_ref(),
         };
         let (head, rest) = chain.get_ref();
         rest.get_ref().read.saturating_add(head.get_ref().len() as u64)
     }
+}
 
-    fn format(&self) -> &'static str {
-        match self {
-            Self::Plain(_) => "plain",
-            Self::Gzip(_) => "gzip",
-            Self::Zstd(_) => "zstd",
-        }
-    }
-
+impl<R: Read> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(source) => source.read(buffer),
-            Self::Gzip(decoder) => decoder.read(buffer),
-            Self::Zstd(decoder) => decoder.read(buffer),
+        loop {
+            let outcome = match &mut self.kind {
+                Kind::Plain(source) => source.read(buffer),
+                Kind::Gzip(decoder) => decoder.read(buffer),
+                Kind::Zstd(decoder) => decoder.read(buffer),
+            };
+            match outcome {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome.map_err(|error| self.damaged(error).into_io()),
+            }
         }
     }
 }
@@ -169,91 +230,67 @@ pub(super) fn unsupported(head: &[u8]) -> Option<&'static str> {
 }
 
 /// The decompressed bytes of a layer, metered.
-pub struct Decompressed<R: Read> {
-    decoder: Decoder<R>,
+#[derive(Debug)]
+pub(super) struct Decompressed<D> {
+    decoder: D,
     out: u64,
     /// What is left for this layer, and the limit it is left of.
     cap: (u64, u64),
     ratio: u32,
     forgiven: u64,
-    window_log: u32,
     hasher: Option<Hasher>,
 }
 
-impl<R: Read> std::fmt::Debug for Decompressed<R> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Decompressed").field("out", &self.out).finish_non_exhaustive()
-    }
-}
-
-/// Decompresses `head` followed by `source`, told by magic bytes alone: media types lie.
-/// `spent` is how much of [`Limits::stream_bytes`] earlier layers used.
-pub fn decompress<R: Read>(
+/// Decompresses `head` followed by `source`. `spent` is how much of [`Limits::stream_bytes`]
+/// earlier layers used.
+pub(super) fn decompress<R: Read>(
     head: Vec<u8>,
     source: R,
     limits: &Limits,
     spent: u64,
-) -> Result<Decompressed<R>, Problem> {
-    let (gzip, zstd) = (head.starts_with(GZIP), head.starts_with(ZSTD));
-    if let Some(name) = unsupported(&head) {
-        return Err(Problem::Compression(name));
-    }
-    let source = BufReader::with_capacity(BUFFER, Counter { source, read: 0 });
-    let source = Cursor::new(head).chain(source);
-    let decoder = match (gzip, zstd) {
-        (true, _) => Decoder::Gzip(Box::new(MultiGzDecoder::new(source))),
-        (_, true) => {
-            let damaged = |source| Problem::Decompress { format: "zstd", source };
-            let mut decoder = zstd::Decoder::with_buffer(source).map_err(damaged)?;
-            decoder.window_log_max(limits.zstd_window_log).map_err(damaged)?;
-            Decoder::Zstd(Box::new(decoder))
-        }
-        _ => Decoder::Plain(source),
-    };
+) -> Result<Decompressed<Decoder<R>>, Problem> {
+    Ok(metered(decoder(head, source, limits)?, limits, spent))
+}
+
+/// Meters what a decoder gives.
+pub(super) fn metered<D: Stage>(decoder: D, limits: &Limits, spent: u64) -> Decompressed<D> {
     let value = limits.stream_bytes();
-    Ok(Decompressed {
+    Decompressed {
         decoder,
         out: 0,
         cap: (value.saturating_sub(spent), value),
         ratio: limits.ratio,
         forgiven: 0,
-        window_log: limits.zstd_window_log,
         hasher: None,
-    })
+    }
 }
 
-impl<R: Read> Decompressed<R> {
+impl<D> Decompressed<D> {
     /// How many bytes came out.
-    pub fn bytes_out(&self) -> u64 {
+    pub(super) fn bytes_out(&self) -> u64 {
         self.out
     }
 
     /// Also hashes what comes out, for [`Decompressed::digest`].
-    pub fn hash(&mut self, algorithm: crate::reference::Algorithm) {
+    pub(super) fn hash(&mut self, algorithm: crate::reference::Algorithm) {
         self.hasher = Some(Hasher::new(algorithm));
     }
 
     /// The digest of what came out.
-    pub fn digest(self) -> Option<Digest> {
+    pub(super) fn digest(self) -> Option<Digest> {
         self.hasher.map(Hasher::finish)
     }
 
     /// From here on there is padding, 64 MiB of which say nothing about a bomb: zeros compress
     /// a thousandfold, and tools pad as they like.
-    pub fn forgive_padding(&mut self) {
+    pub(super) fn forgive_padding(&mut self) {
         self.forgiven = OVERHEAD;
     }
 }
 
-impl<R: Read> Read for Decompressed<R> {
+impl<D: Stage> Read for Decompressed<D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = loop {
-            match self.decoder.read(buffer) {
-                Ok(count) => break count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(self.damaged(error).into_io()),
-            }
-        };
+        let count = self.decoder.read(buffer)?;
         self.out = self.out.saturating_add(count as u64);
         let (left, cap) = self.cap;
         if self.out > left {
@@ -268,18 +305,5 @@ impl<R: Read> Read for Decompressed<R> {
             hasher.update(&buffer[..count]);
         }
         Ok(count)
-    }
-}
-
-impl<R: Read> Decompressed<R> {
-    /// A decoder's error, or the one of its source that passed through it.
-    fn damaged(&self, error: io::Error) -> Problem {
-        error.downcast().unwrap_or_else(|source: io::Error| {
-            // libzstd tells the reason by its text alone (ZSTD_error_frameParameter_windowTooLarge).
-            if source.to_string().contains("requires too much memory") {
-                return Problem::ZstdWindow { log: self.window_log };
-            }
-            Problem::Decompress { format: self.decoder.format(), source }
-        })
     }
 }

@@ -7,7 +7,7 @@ use crate::artifact::plan::{Action, Layer};
 use crate::reference::Digest;
 use crate::unpack::{Limits, MemorySink, Problem, UnpackError, Unpacker};
 
-fn unpack(layer: &Layer, blob: &mut dyn Read) -> Result<(), UnpackError> {
+fn unpack(layer: &Layer, blob: &mut (dyn Read + Send)) -> Result<(), UnpackError> {
     let limits = Limits::default();
     Unpacker::new(MemorySink::new(&limits), limits).layer(layer, blob)
 }

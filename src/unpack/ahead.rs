@@ -1,0 +1,185 @@
+//! One stage of a stream in a thread of its own, so that hashing, inflating and writing of a large
+//! layer keep several processors busy.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, Scope};
+
+/// The size of a block that is handed on, in bytes.
+const BLOCK: usize = 128 << 10;
+
+/// How many blocks there are between two stages. They are used again and again.
+const BLOCKS: usize = 4;
+
+/// A reader that knows how many bytes it took from where it reads.
+pub(super) trait Stage: Read {
+    /// How many bytes it took so far.
+    fn taken(&self) -> u64;
+}
+
+impl<S: Stage> Stage for &mut S {
+    fn taken(&self) -> u64 {
+        (**self).taken()
+    }
+}
+
+/// What a stage read at one go.
+struct Block {
+    /// Nothing, at the end.
+    bytes: Vec<u8>,
+    /// What [`Stage::taken`] was after it.
+    taken: u64,
+}
+
+/// The far end of a stage that works ahead. The stage's thread ends when this is dropped and the
+/// stage's own source gives it the next bytes, or fails.
+pub(super) struct Ahead {
+    full: Receiver<io::Result<Block>>,
+    empty: SyncSender<Vec<u8>>,
+    block: Block,
+    at: usize,
+    ended: bool,
+}
+
+impl Ahead {
+    /// Starts the stage's thread. It can fail only if there are too many.
+    pub(super) fn start<'scope, S: Stage + Send + 'scope>(
+        scope: &'scope Scope<'scope, '_>,
+        stage: S,
+    ) -> io::Result<Self> {
+        let (fill, full) = sync_channel(BLOCKS);
+        let (empty, refill) = sync_channel(BLOCKS);
+        for _ in 0..BLOCKS {
+            // As many as fit.
+            drop(empty.try_send(Vec::with_capacity(BLOCK)));
+        }
+        Builder::new().name("unpack".into()).spawn_scoped(scope, move || {
+            run(stage, &refill, &fill);
+        })?;
+        let block = Block { bytes: Vec::new(), taken: 0 };
+        Ok(Self { full, empty, block, at: 0, ended: false })
+    }
+}
+
+impl Stage for Ahead {
+    /// How many bytes the stage had taken when it had read what was last given out.
+    fn taken(&self) -> u64 {
+        self.block.taken
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.block.bytes.len() && !self.ended {
+            let next = self.full.recv().unwrap_or_else(|_| Err(io::Error::other("it ended early")));
+            let used = std::mem::replace(&mut self.block, next?);
+            // After an end there is nobody to fill it.
+            drop(self.empty.try_send(used.bytes));
+            self.at = 0;
+            self.ended = self.block.bytes.is_empty();
+        }
+        let left = &self.block.bytes[self.at..];
+        let count = left.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&left[..count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+/// Reads until the end, an error, or nobody wants more.
+fn run(mut stage: impl Stage, refill: &Receiver<Vec<u8>>, fill: &SyncSender<io::Result<Block>>) {
+    while let Ok(mut bytes) = refill.recv() {
+        bytes.resize(BLOCK, 0);
+        let mut count = 0;
+        let mut failed = None;
+        // Decoders give little at a time, and handing on costs the same for much.
+        while count < BLOCK / 2 {
+            match stage.read(&mut bytes[count..]) {
+                Ok(0) => break,
+                Ok(more) => count += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        bytes.truncate(count);
+        let taken = stage.taken();
+        let is_last = count == 0;
+        // What came before an error comes before it here too.
+        if (!is_last || failed.is_none()) && fill.send(Ok(Block { bytes, taken })).is_err() {
+            return;
+        }
+        if let Some(error) = failed {
+            drop(fill.send(Err(error)));
+            return;
+        }
+        if is_last {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives its bytes in pieces, then the error, if there is one.
+    struct Pieces {
+        bytes: Vec<u8>,
+        piece: usize,
+        taken: u64,
+        error: Option<&'static str>,
+    }
+
+    impl Read for Pieces {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.piece.min(self.bytes.len()).min(buffer.len());
+            if count == 0
+                && let Some(error) = self.error
+            {
+                return Err(io::Error::other(error));
+            }
+            buffer[..count].copy_from_slice(&self.bytes[..count]);
+            self.bytes.drain(..count);
+            self.taken += count as u64;
+            Ok(count)
+        }
+    }
+
+    impl Stage for Pieces {
+        fn taken(&self) -> u64 {
+            self.taken
+        }
+    }
+
+    #[test]
+    fn all_bytes_come_in_order_and_then_the_error() {
+        for (length, piece) in [(0, 1), (1, 1), (BLOCK - 1, 7000), (BLOCK * 9 + 5, 100_000)] {
+            for error in [None, Some("broken")] {
+                let bytes: Vec<u8> = (0..length).map(|n| (n % 251) as u8).collect();
+                let stage = Pieces { bytes: bytes.clone(), piece, taken: 0, error };
+                std::thread::scope(|scope| {
+                    let mut ahead = Ahead::start(scope, stage).unwrap();
+                    let mut found = Vec::new();
+                    let outcome = ahead.read_to_end(&mut found);
+                    assert!(found == bytes, "{length} {piece}");
+                    assert_eq!(outcome.err().map(|e| e.to_string()).as_deref(), error);
+                    assert_eq!(ahead.taken(), length as u64);
+                });
+            }
+        }
+    }
+
+    #[test]
+    fn a_stage_ends_when_nobody_reads() {
+        let bytes = vec![1; BLOCK * 20];
+        let stage = Pieces { bytes, piece: BLOCK, taken: 0, error: None };
+        // The scope ends only when the thread has.
+        std::thread::scope(|scope| {
+            let mut ahead = Ahead::start(scope, stage).unwrap();
+            assert_eq!(ahead.read(&mut [0; 10]).unwrap(), 10);
+        });
+    }
+}
