@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "deploy/chart.rs"]
+mod chart;
 #[path = "deploy/monitoring.rs"]
 mod monitoring;
 
@@ -144,13 +146,14 @@ fn load(path: &Path) -> Vec<Node> {
     parse(text.leak())
 }
 
-/// Every YAML file below `deploy/`.
+/// Every YAML file below `deploy/`, but for the chart's, which are YAML only once Helm is done.
 fn files() -> Vec<PathBuf> {
     let (mut files, mut directories) = (Vec::new(), vec![root()]);
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             match path.is_dir() {
+                true if path.ends_with("helm") => {}
                 true => directories.push(path),
                 false if path.extension().is_some_and(|e| e == "yaml") => files.push(path),
                 false => {}
