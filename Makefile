@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench conformance producers fuzz
+.PHONY: help demo test lint fmt bench conformance producers manifests fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -32,12 +32,16 @@ fmt: ## Format the code
 bench: ## Measure unpacking, and publishing over the socket
 	$(CARGO) bench --bench unpack --bench publish
 
-conformance: ## Run csi-sanity and the tools that push skills against the driver
+conformance: ## Run csi-sanity, the tools that push skills, and those that deploy
 	sh tests/conformance/run.sh
 
 producers: ## Only compare what the tools push with what is pulled
 	$(CARGO) build
 	bash tests/conformance/producers.sh --install
+
+manifests: ## Only check what deploys the driver, with Helm, kustomize and schemas
+	$(CARGO) build
+	bash tests/conformance/manifests.sh --install
 
 TARGET ?= unpack
 SECONDS ?= 60

@@ -3,43 +3,21 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
 
+#[path = "deploy/chart.rs"]
+mod chart;
 #[path = "deploy/monitoring.rs"]
 mod monitoring;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use saphyr_parser::{Event, Parser};
 
 const DRIVER: &str = "csi.skillmount.dev";
 
-/// The flags and variables of `skillmount node` that a manifest may use.
-const FLAGS: [&str; 24] = [
-    "--ca-file",
-    "--connect-timeout",
-    "--driver-name",
-    "--endpoint",
-    "--http-endpoint",
-    "--kubelet-endpoint",
-    "--log-format",
-    "--log-level",
-    "--max-concurrent-pulls",
-    "--max-depth",
-    "--max-entries",
-    "--max-file-bytes",
-    "--max-layers",
-    "--max-manifest-bytes",
-    "--max-ratio",
-    "--max-skill-md-bytes",
-    "--max-unpacked-bytes",
-    "--max-zstd-window-log",
-    "--node-id",
-    "--plain-http",
-    "--pull-timeout",
-    "--read-timeout",
-    "--registration-dir",
-    "--state-dir",
-];
+/// The variables of `skillmount node` that the base uses.
 const VARIABLES: [&str; 2] = ["NODE_NAME", "SKILLMOUNT_KUBELET_ENDPOINT"];
 
 /// The volume attributes of the driver.
@@ -168,13 +146,14 @@ fn load(path: &Path) -> Vec<Node> {
     parse(text.leak())
 }
 
-/// Every YAML file below `deploy/`.
+/// Every YAML file below `deploy/`, but for the chart's, which are YAML only once Helm is done.
 fn files() -> Vec<PathBuf> {
     let (mut files, mut directories) = (Vec::new(), vec![root()]);
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             match path.is_dir() {
+                true if path.ends_with("helm") => {}
                 true => directories.push(path),
                 false if path.extension().is_some_and(|e| e == "yaml") => files.push(path),
                 false => {}
@@ -217,6 +196,19 @@ fn host_path(volume: &str) -> String {
     pod_spec().named("volumes", volume).text("hostPath/path").to_owned()
 }
 
+/// The flags that `skillmount node` has.
+fn flags() -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_skillmount"))
+        .args(["node", "--help"])
+        .env_clear()
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let lines = help.lines().map(str::trim_start).map(|line| line.trim_start_matches("-h, "));
+    let flags = lines.filter(|line| line.starts_with("--"));
+    flags.map(|line| line.split([' ', ',']).next().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn every_document_is_an_object() {
     let documents = documents();
@@ -257,9 +249,10 @@ fn flags_and_variables_exist() {
     let container = container();
     let arguments: Vec<&str> = container.list("args").iter().map(Node::scalar).collect();
     assert_eq!(arguments[0], "node");
+    let known = flags();
     for argument in &arguments[1..] {
         let flag = argument.split('=').next().unwrap();
-        assert!(FLAGS.contains(&flag), "{flag}");
+        assert!(known.contains(flag), "{flag}");
     }
     let variables = container.list("env").iter().map(|variable| variable.text("name"));
     assert_eq!(variables.collect::<Vec<_>>(), VARIABLES);
@@ -321,6 +314,16 @@ fn only_pods_propagate_and_only_therefore_is_it_privileged() {
     assert_eq!(container.text("securityContext/privileged"), "true");
     assert_eq!(container.text("securityContext/readOnlyRootFilesystem"), "true");
     assert_eq!(pod_spec().text("hostNetwork"), "false");
+}
+
+#[test]
+fn the_network_policy_is_about_the_drivers_pods() {
+    let policy = root().join("kustomize/components/network-policy/networkpolicy.yaml");
+    let policy = load(&policy).remove(0);
+    let labels = base("daemonset.yaml").at("spec/template/metadata/labels").clone();
+    assert_eq!(*policy.at("spec/podSelector/matchLabels"), labels);
+    let port = policy.list("spec/ingress")[0].list("ports")[0].text("port").to_owned();
+    assert_eq!(port, container().list("ports")[0].text("name"));
 }
 
 #[test]

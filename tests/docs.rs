@@ -15,10 +15,10 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The Markdown files that people start from, and the book.
+/// The Markdown files that people start from, the book, and the chart's.
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for directory in [root().to_path_buf(), root().join("docs")] {
+    for directory in ["", "docs", "deploy/helm/skillmount"].map(|path| root().join(path)) {
         for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {

@@ -1,7 +1,8 @@
 #!/bin/sh
-# The conformance tier: csi-sanity, Debian's docker-registry and skopeo against the real binary, and
-# what real producers make (producers.sh). Tools and reports go to .tools/, which git ignores.
-# Arguments go to `cargo test`; with any, the producers are left out.
+# The conformance tier: csi-sanity, Debian's docker-registry and skopeo against the real binary,
+# what real producers make (producers.sh), and what deploys the driver (manifests.sh). Tools and
+# reports go to .tools/, which git ignores. Arguments go to `cargo test`; with any, the latter two
+# are left out.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -41,6 +42,7 @@ SKILLMOUNT_CONFORMANCE=1 cargo test --test conformance "$@" || outcome=$?
 if [ $# -eq 0 ]; then
     mkdir -p "$reports"
     bash tests/conformance/producers.sh --install >"$reports/producers.summary" || outcome=$?
+    bash tests/conformance/manifests.sh --install >"$reports/manifests.summary" || outcome=$?
 fi
 cat "$reports"/*.summary 2>/dev/null || true
 exit "$outcome"

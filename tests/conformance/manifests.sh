@@ -1,0 +1,328 @@
+#!/usr/bin/env bash
+# What deploys the driver: every overlay with every set of components, and the Helm chart with the
+# values that fit, are the same objects; all of it holds against Kubernetes' own schemas, unknown
+# fields refused; the driver takes the arguments that the chart passes. Prints a table. A tool that
+# cannot be had is a row "not run"; it does not count as passed.
+#
+#   tests/conformance/manifests.sh [--install]
+#
+# --install gets tools and schemas by Go into .tools/, where tools are looked for before PATH.
+# $SKILLMOUNT is the binary, else what `cargo build` made.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+tools=$PWD/.tools
+chart=deploy/helm/skillmount
+kustomize=deploy/kustomize
+namespace=skillmount
+
+modules=(
+    helm.sh/helm/v4/cmd/helm@v4.0.5
+    sigs.k8s.io/kustomize/kustomize/v5@v5.8.1
+    github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
+    github.com/zegl/kube-score/cmd/kube-score@v1.20.0
+)
+# The oldest Kubernetes that is supported, and the newest.
+versions=(v1.25.16 v1.36.2)
+# Helm without a cluster, and built by hand, has to be told.
+newest=${versions[1]}
+
+# What no schema of Kubernetes knows: kinds of the Prometheus Operator.
+foreign=PodMonitor,PrometheusRule
+
+# Beside what a cluster of one's own has to have: the pieces, and the values that do the same.
+overlays=(base k3s microk8s openshift)
+components=(monitoring dashboard network-policy)
+# Not combined: microk8s uses it.
+used=(kubelet-root)
+declare -A values=(
+    [base]=''
+    [k3s]=''
+    [microk8s]='kubeletDir=/var/snap/microk8s/common/var/lib/kubelet'
+    [openshift]='openshift.enabled=true'
+    [monitoring]='podMonitor.enabled=true,prometheusRule.enabled=true'
+    [dashboard]='dashboard.enabled=true'
+    [network-policy]='networkPolicy.enabled=true'
+)
+
+# What kube-score asks for and does not get, and why.
+exceptions=(
+    # Mounts have to propagate to the host, which Kubernetes allows to privileged containers only.
+    container-security-context-privileged
+    # Trees belong to root, because all pods share them.
+    container-security-context-user-group-id
+    # A version is never pushed twice; a node that restarts must not need the registry.
+    container-image-pull-policy
+    # It is idle but for pulls, and pods wait for those: what a limit takes away, they lose.
+    container-resources
+    # Nothing is written but to the state directory of the node, and that is what gc.* bounds.
+    container-ephemeral-storage-request-and-limit
+)
+
+install_tools() {
+    local module version command
+    for module in "${modules[@]}"; do
+        version=${module##*@}
+        command=${module%@*}
+        command=$tools/bin/$(basename "${command%/v[0-9]}")
+        if [ -x "$command" ] &&
+            go version -m "$command" | grep -q "mod.*${version}[[:space:]]"; then
+            continue
+        fi
+        CGO_ENABLED=0 GOBIN=$tools/bin timeout 600 go install "$module" ||
+            echo "manifests: cannot install $module" >&2
+    done
+    # The document is in the module that Kubernetes is built from; nothing of it is compiled.
+    local module_dir
+    for version in "${versions[@]}"; do
+        [ ! -d "$tools/schemas/$version" ] || continue
+        rm -rf "$tools/schemas/new"
+        module_dir=$(timeout 300 go mod download -json "k8s.io/kubernetes@$version" |
+            sed -n 's/^.*"Dir": "\(.*\)",*$/\1/p') &&
+            python3 tests/conformance/schemas.py \
+                "$module_dir/api/openapi-spec/swagger.json" "$tools/schemas/new" &&
+            mv "$tools/schemas/new" "$tools/schemas/$version" ||
+            echo "manifests: cannot have the schemas of Kubernetes $version" >&2
+    done
+}
+[ "${1-}" != --install ] || install_tools
+PATH=$tools/bin:$PATH
+skillmount=${SKILLMOUNT:-$PWD/target/debug/skillmount}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+# Neither reads what the user has set up for clusters, and neither needs one.
+export HELM_CACHE_HOME=$work/helm HELM_CONFIG_HOME=$work/helm HELM_DATA_HOME=$work/helm
+export KUBECONFIG=/dev/null
+
+failed=0
+passes() { printf '  %-12s %s\n' "$1" "$2"; }
+fails() {
+    printf '  %-12s FAILED: %s\n' "$1" "$2"
+    sed 's/^/    /; 20q' "$work/why"
+    failed=1
+}
+# A check that is a command: its output is shown if it fails.
+check() {
+    local what=$1 name=$2
+    shift 2
+    if "$@" >"$work/why" 2>&1; then passes "$what" "$name"; else fails "$what" "$name"; fi
+}
+have() {
+    local tool
+    for tool in "$@"; do
+        command -v "$tool" >/dev/null || {
+            printf '  %-12s not run: %s is missing\n' "$what" "$tool"
+            return 1
+        }
+    done
+}
+
+render() { # VALUES, and what else helm takes
+    local set=$1
+    shift
+    helm template "$namespace" "$chart" --namespace "$namespace" --kube-version "$newest" \
+        ${set:+--set "$set"} "$@"
+}
+
+# Objects and fields in one order, without comments. With `helm` as the second argument every object
+# has to have Helm's own labels, which are taken away.
+canonical() {
+    local dir=$work/canonical label
+    rm -rf "$dir" && mkdir "$dir" && cp "$1" "$dir/objects.yaml"
+    {
+        printf '%s\n' 'resources: [objects.yaml]' 'sortOptions: {order: legacy}'
+        if [ "${2-}" = helm ]; then
+            printf '%s\n' 'patches:' '  - target: {kind: .*}' '    patch: |-'
+            for label in app.kubernetes.io~1{instance,managed-by,version} helm.sh~1chart; do
+                printf '      - {op: remove, path: /metadata/labels/%s}\n' "$label"
+            done
+        fi
+    } >"$dir/kustomization.yaml"
+    kustomize build "$dir"
+}
+
+same() { # what kustomize built, what Helm rendered
+    canonical "$1" >"$work/ours" && canonical "$2" helm >"$work/helms" &&
+        diff -u --label kustomize --label helm "$work/ours" "$work/helms"
+}
+
+# --- The same objects ---------------------------------------------------------------------------
+
+# Nothing is forgotten: a directory that is new has to be named above.
+all_named() {
+    diff <(printf '%s\n' "${overlays[@]:1}" | sort) <(ls "$kustomize/overlays") &&
+        diff <(printf '%s\n' "${components[@]}" "${used[@]}" | sort) <(ls "$kustomize/components")
+}
+
+# An overlay with the components of which the bits of $2 are set: $built, and $set for Helm.
+combine() {
+    local overlay=$1 bits=$2 i dir=$work/overlay up component
+    local resource=$kustomize/overlays/$overlay
+    [ "$overlay" != base ] || resource=$kustomize/base
+    rm -rf "$dir" && mkdir "$dir"
+    up=$(realpath --relative-to="$dir" .)
+    name=$overlay
+    set=namespace.create=true${values[$overlay]:+,${values[$overlay]}}
+    printf '%s\n' "resources: [$up/$resource]" 'components:' >"$dir/kustomization.yaml"
+    for i in "${!components[@]}"; do
+        (((bits >> i) & 1)) || continue
+        component=${components[i]}
+        echo "  - $up/$kustomize/components/$component" >>"$dir/kustomization.yaml"
+        name+=" + $component"
+        set+=,${values[$component]}
+    done
+    built=$work/built/${name// /}.yaml
+    kustomize build "$dir" >"$built"
+}
+
+kustomize_and_helm() {
+    local what=equal overlay bits name set built
+    have kustomize helm || return 0
+    mkdir "$work/built"
+    check complete "overlays and components" all_named
+    for overlay in "${overlays[@]}"; do
+        for ((bits = 0; bits < 1 << ${#components[@]}; bits++)); do
+            if combine "$overlay" "$bits" 2>"$work/why" &&
+                render "$set" >"$work/rendered" 2>"$work/why" &&
+                same "$built" "$work/rendered" >"$work/why" 2>&1; then
+                cp "$work/rendered" "${built%.yaml}.helm.yaml"
+                passes "$what" "$name"
+            else
+                fails "$what" "$name"
+            fi
+        done
+    done
+    check "$what" "default values, but for the Namespace" defaults_differ_by_the_namespace
+}
+
+defaults_differ_by_the_namespace() {
+    render '' >"$work/defaults"
+    ! grep -q '^kind: Namespace' "$work/defaults" &&
+        kustomize build "$kustomize/base" >"$work/base" &&
+        canonical "$work/base" | without_namespace >"$work/ours" &&
+        canonical "$work/defaults" helm >"$work/helms" &&
+        diff -u --label kustomize --label helm "$work/ours" "$work/helms"
+}
+
+# The first document of what is sorted.
+without_namespace() { sed '1,/^---$/d'; }
+
+# --- The chart by itself ------------------------------------------------------------------------
+
+# Values that must be refused, and by which words.
+refused() {
+    local set=$1 words=$2
+    ! render "$set" && grep -qF -- "$words" "$work/why"
+}
+
+# What the driver says to the arguments of the chart: not that they are wrong (64). That it cannot
+# serve where there is no directory ends it.
+accepted() {
+    local arguments=() outcome=0
+    mapfile -t arguments < <(canonical "$1" |
+        sed -n '/^      - args:$/,/^        env:$/s/^        - //p' |
+        sed "s/^'\(.*\)'$/\1/; s/^\"\(.*\)\"$/\1/
+            s,^--endpoint=.*,--endpoint=unix://$work/absent/csi.sock,
+            s,^--state-dir=.*,--state-dir=$work/state,
+            s,^--registration-dir=.*,--registration-dir=$work/absent,
+            s,^--http-endpoint=.*,--http-endpoint=,
+            s,=/etc/skillmount/ca/.*,=$work/ca.crt,")
+    echo "${arguments[@]}"
+    [ "${arguments[0]}" = node ] && ((${#arguments[@]} > ${2:-4})) || return 1
+    env -i NODE_NAME=node timeout 20 "$skillmount" "${arguments[@]}" || outcome=$?
+    [ "$outcome" = 1 ]
+}
+
+chart_by_itself() {
+    local what=helm every=tests/conformance/values.yaml
+    have helm || return 0
+    check lint "default values" helm lint --strict --kube-version "$newest" "$chart"
+    check lint "every value" helm lint --strict --kube-version "$newest" "$chart" -f "$every"
+    check template "every value" render '' -f "$every"
+    render '' -f "$every" >"$work/every.helm.yaml" || true
+    check template "no HTTP" render http.enabled=false
+    render http.enabled=false,networkPolicy.enabled=true >"$work/quiet.helm.yaml" || true
+    check package "default values" helm package "$chart" --destination "$work"
+    check refused "an unknown value" refused gc.highTreshold=90 "'highTreshold' not allowed"
+    check refused "a value of another type" refused 'http.port="9808"' '/http/port'
+    check refused "a value out of range" refused pull.maxConcurrent=0 '/pull/maxConcurrent'
+    check refused "the state below kubelet's directory" \
+        refused stateDir=/var/lib/kubelet/skills 'stateDir must be outside of kubeletDir'
+    check refused "a PodMonitor of nothing" \
+        refused http.enabled=false,podMonitor.enabled=true 'podMonitor.enabled needs http.enabled'
+    check refused "an allow-list without its policy" refused 'credentials.verifyAllow={a/b}' \
+        'credentials.verifyAllow needs credentials.verificationPolicy'
+    what=arguments
+    have kustomize openssl "$skillmount" || return 0
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=authority \
+        -days 2 -keyout "$work/ca.key" -out "$work/ca.crt" 2>"$work/why"
+    check "$what" "default values" accepted "$work/defaults"
+    check "$what" "every value" accepted "$work/every.helm.yaml" 30
+}
+
+# --- Kubernetes' schemas ------------------------------------------------------------------------
+
+conform() { # VERSION FILE…
+    local schemas=$tools/schemas/$1
+    shift
+    kubeconform -strict -skip "$foreign" \
+        -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$@"
+}
+
+unknown_field() {
+    sed 's/attachRequired:/attachRequird:/' "$kustomize/base/csidriver.yaml" >"$work/typo.yaml"
+    ! conform "$1" "$work/typo.yaml"
+}
+
+schemas() {
+    local what=schema version samples
+    have kubeconform kustomize helm || return 0
+    for version in "${versions[@]}"; do
+        if [ ! -d "$tools/schemas/$version" ]; then
+            printf '  %-12s not run: the schemas of %s are missing\n' "$what" "$version"
+            continue
+        fi
+        samples=(deploy/samples/*.yaml)
+        if [ "$version" = "${versions[0]}" ]; then
+            # A kind of 1.30.
+            samples=(deploy/samples/pod-*.yaml)
+        fi
+        check "$what" "$version: what kustomize built, and Helm, ${foreign/,/ and } left out" \
+            conform "$version" "$work"/built/*.yaml "$work"/*.helm.yaml
+        check "$what" "$version: samples" conform "$version" "${samples[@]}"
+        check "$what" "$version: an unknown field is refused" unknown_field "$version"
+    done
+}
+
+# --- Good practice ------------------------------------------------------------------------------
+
+score() { # FILE [EXCEPTION THAT IS NOT MADE]
+    local options=() exception
+    for exception in "${exceptions[@]}"; do
+        [ "$exception" = "${2-}" ] || options+=(--ignore-test "$exception")
+    done
+    kube-score score "${options[@]}" --enable-optional-test container-seccomp-profile \
+        --enable-optional-test container-ports-check "$1"
+}
+
+unneeded() {
+    local exception
+    for exception in "${exceptions[@]}"; do
+        ! score "$1" "$exception" >/dev/null 2>&1 || echo "$exception"
+    done
+}
+
+practice() {
+    local what=kube-score built="$work/built/base+network-policy"
+    have kube-score kustomize helm || return 0
+    check "$what" "kustomize, with the network policy" score "$built.yaml"
+    check "$what" "Helm, with the network policy" score "$built.helm.yaml"
+    check "$what" "every exception is needed" diff /dev/null <(unneeded "$built.yaml")
+}
+
+echo "manifests"
+kustomize_and_helm
+chart_by_itself
+schemas
+practice
+exit "$failed"
