@@ -2,6 +2,7 @@
 //! read-only. `docs/architecture.md` has the map; arrows between modules go down this list.
 
 pub mod artifact;
+pub mod authority;
 pub mod cli;
 pub mod credentials;
 pub mod csi;

@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
@@ -15,6 +16,7 @@ use super::identity::IdentityService;
 use super::node::NodeService;
 use super::v1::identity_server::IdentityServer;
 use super::v1::node_server::NodeServer;
+use crate::authority::Kubelet;
 use crate::observability::metrics::Metrics;
 
 /// What the socket's path is extended by while it is made.
@@ -110,12 +112,14 @@ pub async fn serve(
     metrics: Metrics,
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    let connections =
+        UnixListenerStream::new(listener).map(|connection| connection.map(Kubelet::new));
     let identity = IdentityServer::new(identity);
     let node = NodeServer::new(node).max_decoding_message_size(MAX_REQUEST);
     Server::builder()
         .add_service(Counted { service: identity, metrics: metrics.clone() })
         .add_service(Counted { service: node, metrics })
-        .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop)
+        .serve_with_incoming_shutdown(connections, stop)
         .await?;
     Ok(())
 }

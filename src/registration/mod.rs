@@ -28,6 +28,7 @@ use tonic::{Request, Response, Status as RpcStatus};
 use self::socket::{Found, Socket};
 use self::v1::registration_server::{Registration, RegistrationServer};
 use self::v1::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
+use crate::authority::Kubelet;
 
 /// What `proto/pluginregistration.proto` defines, generated at build time.
 #[allow(
@@ -149,7 +150,7 @@ impl Registrar {
         let server = Server::builder()
             .add_service(service.max_decoding_message_size(MAX_MESSAGE))
             .serve_with_incoming_shutdown(
-                ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
+                ReceiverStream::new(incoming).map(Kubelet::new).map(Ok::<_, io::Error>),
                 pending(), // it ends with the channel
             );
         tokio::pin!(server);
