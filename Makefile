@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench conformance producers fuzz
+.PHONY: help demo test lint fmt bench conformance producers cluster fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -38,6 +38,9 @@ conformance: ## Run csi-sanity and the tools that push skills against the driver
 producers: ## Only compare what the tools push with what is pulled
 	$(CARGO) build
 	bash tests/conformance/producers.sh --install
+
+cluster: ## Run the driver with a real kubelet, containerd and API server; as root
+	sh tests/cluster/run.sh
 
 TARGET ?= unpack
 SECONDS ?= 60

@@ -3,7 +3,8 @@
 #
 #   sh tests/cluster/up.sh               prints the path of an administrator's kubeconfig when it is
 #                                        ready, and runs until it is told to stop
-#   sh tests/cluster/up.sh COMMAND…      runs COMMAND with KUBECONFIG set, then stops
+#   sh tests/cluster/up.sh COMMAND…      runs COMMAND with KUBECONFIG set and kubectl in
+#                                        PATH, then stops
 #
 # Its directory is new and goes with it; COMMAND finds it as $CLUSTER_DIR, everybody else beside
 # the kubeconfig. Files in it that are of use:
@@ -22,11 +23,11 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-bin=${CLUSTER_BIN:-$here/../../.tools/cluster}
-for tool in openssl curl; do
+bin=${CLUSTER_BIN:-$(cd "$here/../.." && pwd)/.tools/cluster}
+for tool in openssl curl setpriv; do
     command -v "$tool" >/dev/null || { echo "cluster: not found: $tool" >&2; exit 1; }
 done
-[ -n "${CLUSTER_BIN-}" ] || sh "$here/build.sh" etcd kube-apiserver
+[ -n "${CLUSTER_BIN-}" ] || sh "$here/build.sh" etcd kube-apiserver kubectl
 
 umask 077
 dir=$(mktemp -d)
@@ -65,7 +66,8 @@ key sa
 # --- etcd, on sockets in the directory -----------------------------------------------------------
 
 # Their names are relative: a socket's has room for a hundred bytes only.
-"$bin/etcd" --name one --data-dir etcd --logger zap --log-outputs stderr \
+# pdeathsig: they end with this script even if it is killed and cannot stop them.
+setpriv --pdeathsig TERM "$bin/etcd" --name one --data-dir etcd --logger zap --log-outputs stderr \
     --listen-client-urls unix://etcd.sock:0 --advertise-client-urls unix://etcd.sock:0 \
     --listen-peer-urls unix://peer.sock:0 --initial-advertise-peer-urls unix://peer.sock:0 \
     --initial-cluster one=unix://peer.sock:0 --unsafe-no-fsync >etcd.log 2>&1 &
@@ -83,7 +85,8 @@ END
 api() { # PATH [OPTION…]
     path=$1
     shift
-    curl -sf --max-time 10 --cacert ca.crt --cert admin.crt --key admin.key "$@" "$url$path" >/dev/null
+    curl -sf --max-time 10 --cacert ca.crt --cert admin.crt --key admin.key "$@" \
+        "$url$path" >/dev/null
 }
 
 # Ports of which one is free, rather than a free one that is taken by the time it is used.
@@ -91,7 +94,7 @@ port=46001
 while :; do
     url=https://127.0.0.1:$port
     # shellcheck disable=SC2086 # flags, separated by blanks
-    "$bin/kube-apiserver" --etcd-servers=unix://etcd.sock:0 \
+    setpriv --pdeathsig TERM "$bin/kube-apiserver" --etcd-servers=unix://etcd.sock:0 \
         --bind-address=127.0.0.1 --advertise-address=127.0.0.1 --secure-port=$port \
         --endpoint-reconciler-type=none --service-cluster-ip-range=10.96.0.0/24 \
         --tls-cert-file=server.crt --tls-private-key-file=server.key \
@@ -128,7 +131,9 @@ api /api/v1/namespaces/default/serviceaccounts --json '{"metadata": {"name": "de
 if [ $# -gt 0 ]; then
     cd "$here/../.."
     # In the background, as a shell that waits for a child in front hears no signal.
-    KUBECONFIG=$dir/admin.kubeconfig CLUSTER_DIR=$dir CLUSTER_BIN=$bin "$@" &
+    export PATH="$bin:$PATH" KUBECONFIG="$dir/admin.kubeconfig"
+    export CLUSTER_DIR="$dir" CLUSTER_BIN="$bin"
+    "$@" &
     command=$!
     outcome=0
     wait "$command" || outcome=$?
