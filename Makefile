@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench conformance producers manifests fuzz
+.PHONY: help demo test lint fmt bench conformance producers manifests cluster fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -42,6 +42,9 @@ producers: ## Only compare what the tools push with what is pulled
 manifests: ## Only check what deploys the driver, with Helm, kustomize and schemas
 	$(CARGO) build
 	bash tests/conformance/manifests.sh --install
+
+cluster: ## Run the driver with a real kubelet, containerd and API server; as root
+	sh tests/cluster/run.sh
 
 TARGET ?= unpack
 SECONDS ?= 60
