@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests assert")]
 
+#[path = "docs/manifests.rs"]
+mod manifests;
+#[path = "support/yaml.rs"]
+mod yaml;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -174,13 +179,41 @@ fn the_toolchain_is_the_one_of_the_manifest() {
     assert!(read("README.md").contains(&format!("Rust {version} ")), "README.md: Rust {version}");
 }
 
+/// The links of a list of pages, in order: what each is called, and the page.
+fn chapters(text: &str) -> Vec<(String, String)> {
+    let items = text.lines().filter_map(|line| {
+        let (_, link) = line.split_once('[')?;
+        let (title, rest) = link.split_once("](")?;
+        let (page, _) = rest.split_once(')')?;
+        Some((title.to_owned(), page.to_owned()))
+    });
+    // Pages of the repository that are not the book's are named, but are no chapters.
+    items.filter(|(_, page)| !page.contains('/')).collect()
+}
+
 #[test]
-fn the_book_lists_all_of_its_pages() {
-    let contents = read("docs/README.md");
-    for document in documents() {
-        let name = document.file_name().unwrap().to_str().unwrap();
-        if document.parent() == Some(&root().join("docs")) && name != "README.md" {
-            assert!(contents.contains(&format!("]({name})")), "docs/README.md lacks {name}");
-        }
+fn the_book_lists_each_of_its_pages_once() {
+    let summary = chapters(&read("docs/SUMMARY.md"));
+    let mut listed: Vec<&str> = summary.iter().map(|(_, page)| page.as_str()).collect();
+    listed.sort_unstable();
+    let book = root().join("docs");
+    let pages: Vec<String> = documents()
+        .iter()
+        .filter(|document| document.parent() == Some(&book))
+        .map(|document| document.file_name().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "SUMMARY.md")
+        .collect();
+    assert_eq!(listed, pages);
+}
+
+#[test]
+fn the_first_page_and_the_summary_agree() {
+    let summary = chapters(&read("docs/SUMMARY.md"));
+    let (first, others) = summary.split_first().unwrap();
+    assert_eq!(first.1, "README.md");
+    assert_eq!(chapters(&read("docs/README.md")), others);
+    for (title, page) in &summary {
+        let text = read(&format!("docs/{page}"));
+        assert_eq!(text.lines().next(), Some(format!("# {title}").as_str()), "{page}");
     }
 }

@@ -28,6 +28,8 @@ newest=${versions[1]}
 
 # What no schema of Kubernetes knows: kinds of the Prometheus Operator.
 foreign=PodMonitor,PrometheusRule
+# And in the book: those of kustomize, kagent and kagenti.
+foreign_in_book=Kustomization,Agent,AgentRuntime
 
 # Beside what a cluster of one's own has to have: the pieces, and the values that do the same.
 overlays=(base k3s microk8s openshift)
@@ -269,6 +271,13 @@ conform() { # VERSION FILE…
         -schema-location "$schemas/{{.ResourceKind}}{{.KindSuffix}}.json" "$@"
 }
 
+# The whole manifests of the book's pages. For the newest only: it shows image volumes too.
+book() {
+    SKILLMOUNT_DOCS_YAML_OUT=$work/book \
+        "${CARGO:-cargo}" test --quiet --test docs every_manifest_says_what_it_is &&
+        foreign=$foreign_in_book conform "$newest" "$work"/book/*.yaml
+}
+
 unknown_field() {
     sed 's/attachRequired:/attachRequird:/' "$kustomize/base/csidriver.yaml" >"$work/typo.yaml"
     ! conform "$1" "$work/typo.yaml"
@@ -291,6 +300,8 @@ schemas() {
             conform "$version" "$work"/built/*.yaml "$work"/*.helm.yaml
         check "$what" "$version: samples" conform "$version" "${samples[@]}"
         check "$what" "$version: an unknown field is refused" unknown_field "$version"
+        [ "$version" != "$newest" ] ||
+            check "$what" "$version: the book, ${foreign_in_book//,/, } left out" book
     done
 }
 
