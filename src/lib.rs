@@ -5,6 +5,7 @@ pub mod artifact;
 pub mod cli;
 pub mod credentials;
 pub mod csi;
+pub mod kube;
 pub mod layout;
 pub mod mount;
 pub mod observability;
