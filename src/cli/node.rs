@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
 use super::garbage::GarbageArgs;
 use super::health::Health;
+use super::kube::KubeArgs;
 use super::policy::PolicyArgs;
 use super::stop::stop;
 use super::{Failure, runtime};
@@ -65,6 +66,8 @@ pub(super) struct NodeArgs {
     #[command(flatten)]
     garbage: GarbageArgs,
     #[command(flatten)]
+    kube: KubeArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -81,6 +84,9 @@ impl NodeArgs {
         let registry = Registry::new(config).map_err(|e| Failure::usage(&e))?;
         let pulls = self.policy.config(self.limits.config())?;
         let pulls = PullConfig { collect: self.garbage.policy()?, ..pulls };
+        let pod_secrets = self.kube.pod_secrets(&self.node_id)?;
+        let node_files = Arc::new(self.policy.node_files());
+        let sources = Sources { pod_secrets, node_files };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
@@ -92,10 +98,11 @@ impl NodeArgs {
             limits = ?self.limits,
             policy = ?self.policy,
             garbage = ?self.garbage,
+            kube = ?self.kube,
             "starting"
         );
         raise_file_limit();
-        runtime()?.block_on(self.serve(&socket, registry, pulls, &health))
+        runtime()?.block_on(self.serve(&socket, registry, pulls, sources, &health))
     }
 
     async fn serve(
@@ -103,6 +110,7 @@ impl NodeArgs {
         socket: &Path,
         registry: Registry,
         pulls: PullConfig,
+        sources: Sources,
         health: &Arc<Health>,
     ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
@@ -117,7 +125,6 @@ impl NodeArgs {
         let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
         let puller = Arc::new(Puller::new(registry, store.clone(), pulls));
         puller.flush_leftovers();
-        let sources = Sources { node_files: Arc::new(self.policy.node_files()) };
         let volumes = Volumes::new(store, mounter, puller.clone()).with_sources(sources);
         let volumes = Arc::new(volumes);
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;

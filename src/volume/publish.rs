@@ -13,7 +13,9 @@ use super::{ClearError, PublishRequest, Volumes, blocking};
 use crate::credentials::Logins;
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
-use crate::pull::{PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis};
+use crate::pull::{
+    Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis,
+};
 use crate::reference::Reference;
 use crate::store::{
     self, MountIdentity, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
@@ -66,7 +68,7 @@ impl Volumes {
         if request.attributes.seal == Seal::Bind && !request.read_only {
             return Err(PublishError::BindNeedsReadOnly);
         }
-        let logins = Arc::new(self.logins(&request).await?);
+        let logins = Arc::new(self.logins(&request, deadline).await?);
         for warning in logins.warnings() {
             tracing::warn!(volume_id = request.volume_id, warning, "pull secret");
         }
@@ -250,6 +252,14 @@ async fn wait(
         Ok(Ok(pulled)) => Ok(pulled),
         Ok(Err(failed)) => {
             let note = |error| diagnosis(error, &logins);
+            let refused = matches!(
+                failed.blame(),
+                Blame::Unauthenticated | Blame::Forbidden | Blame::NotFound
+            );
+            if let Some(unread) = logins.unread().filter(|_| refused) {
+                let note = note(&failed).unwrap_or_else(|| format!(" (logins: {unread})"));
+                return Err(PublishError::Unread { reference, note, source: failed });
+            }
             Err(match &*failed {
                 PullError::BackOff(last) => {
                     let (note, source) = (note(last), last.clone());
