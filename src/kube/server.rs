@@ -71,8 +71,10 @@ impl fmt::Debug for ApiServer {
 
 /// The address, without what a URL may hold beside.
 pub(super) fn address(text: &str) -> Result<Url, SetupError> {
-    let refused =
-        || SetupError::Address(text.split(['@', '?', '#']).next_back().unwrap_or("").into());
+    // Shown without what may be a password.
+    let shown = text.split(['?', '#']).next().unwrap_or_default();
+    let shown = shown.rsplit('@').next().unwrap_or_default();
+    let refused = || SetupError::Address(shown.into());
     let mut url = Url::parse(text).map_err(|_| refused())?;
     let plain = url.username().is_empty()
         && url.password().is_none()
@@ -144,7 +146,8 @@ mod tests {
             ("http://api.example", None),
             ("api.example:6443", None),
             ("https://user:CANARY@api.example", None),
-            ("https://api.example?a=b", None),
+            ("https://api.example?token=CANARY", None),
+            ("https://api.example#CANARY", None),
         ] {
             let address = address(text);
             assert_eq!(address.as_ref().ok().map(Url::as_str), expected, "{text}");

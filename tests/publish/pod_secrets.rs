@@ -70,7 +70,14 @@ fn each_kind_of_access_asks_as_it_says() {
             shelf.secret("image");
             shelf.login("named", "uid-2", "agent", "CANARY-wrong");
             let volume = shelf.volume("csi-1").attribute("pullSecrets", "named");
-            let volume = volume.api_token(POD_TOKEN);
+            // Where kubelet passes the token among the secrets, the attribute is somebody else's.
+            let tokens = format!(r#"{{"":{{"token":"{POD_TOKEN}"}}}}"#);
+            let volume = match access {
+                "pod-token" => volume
+                    .api_token("CANARY-forged")
+                    .raw_secret("csi.storage.k8s.io/serviceAccount.tokens", &tokens),
+                _ => volume.api_token(POD_TOKEN),
+            };
             shelf.driver.publish(&volume).await.unwrap();
             let asked = shelf.api.asked();
             let mut lines: Vec<_> = asked.iter().map(|asked| asked.line()).collect();

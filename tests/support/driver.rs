@@ -271,7 +271,7 @@ impl Volume {
             ("csi.storage.k8s.io/serviceAccount.name", "default"),
             ("csi.storage.k8s.io/ephemeral", "true"),
         ] {
-            volume_context.insert(key.into(), value.into());
+            volume_context.entry(key.into()).or_insert_with(|| value.into());
         }
         let mode = access_mode::Mode::SingleNodeWriter.into();
         NodePublishVolumeRequest {
