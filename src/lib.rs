@@ -6,6 +6,7 @@ pub mod authority;
 pub mod cli;
 pub mod credentials;
 pub mod csi;
+pub mod kube;
 pub mod layout;
 pub mod mount;
 pub mod observability;

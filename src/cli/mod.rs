@@ -4,6 +4,7 @@ mod args;
 mod garbage;
 mod health;
 mod inspect;
+mod kube;
 mod node;
 mod policy;
 mod prune;

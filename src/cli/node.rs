@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
 use super::garbage::GarbageArgs;
 use super::health::Health;
+use super::kube::KubeArgs;
 use super::policy::PolicyArgs;
 use super::stop::stop;
 use super::{Failure, runtime};
@@ -67,6 +68,8 @@ pub(super) struct NodeArgs {
     #[command(flatten)]
     garbage: GarbageArgs,
     #[command(flatten)]
+    kube: KubeArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -83,6 +86,9 @@ impl NodeArgs {
         let registry = Registry::new(config).map_err(|e| Failure::usage(&e))?;
         let pulls = self.policy.config(self.limits.config())?;
         let pulls = PullConfig { collect: self.garbage.policy()?, ..pulls };
+        let pod_secrets = self.kube.pod_secrets(&self.node_id)?;
+        let node_files = Arc::new(self.policy.node_files());
+        let sources = Sources { pod_secrets, node_files };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
@@ -94,11 +100,12 @@ impl NodeArgs {
             limits = ?self.limits,
             policy = ?self.policy,
             garbage = ?self.garbage,
+            kube = ?self.kube,
             "starting"
         );
         raise_file_limit();
         forbid_core_dumps();
-        runtime()?.block_on(self.serve(&socket, registry, pulls, &health))
+        runtime()?.block_on(self.serve(&socket, registry, pulls, sources, &health))
     }
 
     async fn serve(
@@ -106,6 +113,7 @@ impl NodeArgs {
         socket: &Path,
         registry: Registry,
         pulls: PullConfig,
+        sources: Sources,
         health: &Arc<Health>,
     ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
@@ -120,7 +128,6 @@ impl NodeArgs {
         let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
         let puller = Arc::new(Puller::new(registry, store.clone(), pulls));
         puller.flush_leftovers();
-        let sources = Sources { node_files: Arc::new(self.policy.node_files()) };
         let volumes = Volumes::new(store, mounter, puller.clone()).with_sources(sources);
         let volumes = Arc::new(volumes);
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;

@@ -33,12 +33,23 @@ pub struct Unobtainable {
 #[derive(Debug, Clone, Default)]
 pub struct Logins {
     keyring: Keyring,
+    unread: Option<String>,
 }
 
 impl Logins {
     /// The logins of a keyring.
     pub fn new(keyring: Keyring) -> Self {
-        Self { keyring }
+        Self { keyring, unread: None }
+    }
+
+    /// The same, if there may be others that could not be learnt just now, and why.
+    pub fn with_unread(self, unread: Option<String>) -> Self {
+        Self { unread, ..self }
+    }
+
+    /// Why these may not be all logins of the caller; none if they are.
+    pub fn unread(&self) -> Option<&str> {
+        self.unread.as_deref()
     }
 
     /// Who the caller is to a repository: what its matching credentials are, or nobody. Asks

@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 use super::request::RequestError;
 use crate::observability::chain;
 use crate::pull::Blame;
-use crate::volume::{PublishError, StatsError, UnpublishError};
+use crate::volume::{PublishError, SecretsError, StatsError, UnpublishError};
 
 fn status(code: Code, error: &dyn Error) -> Status {
     Status::new(code, chain(error))
@@ -33,7 +33,8 @@ impl From<RequestError> for Status {
             | RequestError::AccessMode
             | RequestError::Meaningless { .. }
             | RequestError::NotEphemeral
-            | RequestError::Attributes(_) => Code::InvalidArgument,
+            | RequestError::Attributes(_)
+            | RequestError::Tokens(_) => Code::InvalidArgument,
         };
         status(code, &error)
     }
@@ -48,7 +49,15 @@ impl From<PublishError> for Status {
             // volume's capabilities, other settings at the same path contradict the first call.
             PublishError::Elsewhere { .. } => Code::FailedPrecondition,
             PublishError::Incompatible { .. } => Code::AlreadyExists,
-            PublishError::Secret(_) => Code::Unauthenticated,
+            PublishError::Secrets(error) => match error {
+                SecretsError::Secret(_) => Code::Unauthenticated,
+                SecretsError::NoAccess
+                | SecretsError::NoPod
+                | SecretsError::NoToken
+                | SecretsError::OtherPod { .. } => Code::FailedPrecondition,
+            },
+            // Non-final: the right login may be readable the next time.
+            PublishError::Unread { .. } => Code::Unavailable,
             // A pull that is not tried again gets the code of how it failed, so that what was
             // final stays final.
             PublishError::Pull { source, .. } | PublishError::BackOff { source, .. } => {

@@ -4,8 +4,11 @@
 pub mod http;
 pub mod logging;
 pub mod metrics;
+mod text;
 
 use std::error::Error;
+
+pub use text::sanitise;
 
 /// An error and all its causes in one line, outermost first: the only text that reaches a user.
 pub fn chain(error: &dyn Error) -> String {

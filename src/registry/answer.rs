@@ -5,8 +5,7 @@ use std::fmt;
 
 use reqwest::StatusCode;
 
-/// The most characters that are shown of a text which a server wrote.
-const SHOWN: usize = 200;
+use crate::observability::sanitise;
 
 /// How a registry, or its token service, turned a request down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,26 +68,6 @@ fn status_text(status: u16) -> String {
     .unwrap_or_else(|| format!("HTTP status {status}"))
 }
 
-/// A server's text, fit for an event: no control characters, not too long.
-pub(super) fn sanitise(text: &str) -> String {
-    let mut clean = String::new();
-    // `\p{Cf}` is not in std; these are the ones that reorder or hide what follows them.
-    let hidden = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control() || hidden(c)) {
-        if word.is_empty() {
-            continue;
-        }
-        if !clean.is_empty() {
-            clean.push(' ');
-        }
-        clean.push_str(word);
-    }
-    match clean.char_indices().nth(SHOWN) {
-        Some((end, _)) => format!("{}…", &clean[..end]),
-        None => clean,
-    }
-}
-
 /// The message in an error's body: the distribution specification's envelope, OAuth2's, or
 /// Docker Hub's. Nothing else is shown: it would be HTML.
 pub(super) fn envelope(body: &[u8]) -> Option<String> {
@@ -108,8 +87,6 @@ pub(super) fn envelope(body: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -130,22 +107,6 @@ mod tests {
             (r#"{"error":"invalid_grant"}"#, Some("invalid_grant")),
         ] {
             assert_eq!(envelope(body.as_bytes()).as_deref(), expected, "{body}");
-        }
-    }
-
-    #[test]
-    fn texts_are_made_fit_to_be_shown() {
-        assert_eq!(sanitise(" a\n\tb\u{1b}[31mc\u{202e}d "), "a b [31mc d");
-        assert_eq!(sanitise(&"é".repeat(201)), format!("{}…", "é".repeat(200)));
-        assert_eq!(sanitise(&"é".repeat(200)), "é".repeat(200));
-    }
-
-    proptest! {
-        #[test]
-        fn shown_texts_are_short_and_plain(text in any::<String>()) {
-            let shown = sanitise(&text);
-            prop_assert!(shown.chars().count() <= SHOWN + 1);
-            prop_assert!(!shown.chars().any(char::is_control));
         }
     }
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use reqwest::StatusCode;
 
-use super::answer::{Answer, Attempt, sanitise};
+use super::answer::{Answer, Attempt};
+use crate::observability::sanitise;
 use crate::reference::{DOCKER_HUB, Digest, Repository, Selector};
 
 /// What was asked of which repository.

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::artifact::path::{PathError, TreePath};
 use crate::artifact::validation::Validation;
+use crate::kube::{Name, NotAName};
 use crate::pull::{PullOptions, PullPolicy};
 use crate::reference::{Reference, ReferenceError};
 use crate::store::{Pod, Seal};
@@ -17,6 +18,9 @@ const KUBELET: &str = "csi.storage.k8s.io/";
 
 /// The most references in one volume.
 pub const MAX_REFERENCES: usize = 20;
+
+/// The most Secrets that one volume names.
+pub const MAX_PULL_SECRETS: usize = 20;
 
 /// The attributes of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +43,8 @@ pub struct Attributes {
     pub noexec: bool,
     /// `seal`.
     pub seal: Seal,
+    /// `pullSecrets`: Secrets in the pod's namespace, in the order written, without duplicates.
+    pub pull_secrets: Vec<Name>,
 }
 
 /// `layout`: what the volume's root is.
@@ -95,6 +101,23 @@ pub enum AttributesError {
         /// Why.
         source: PathError,
     },
+    /// More Secrets than one volume names.
+    #[error("\"pullSecrets\" names {0} Secrets; at most {MAX_PULL_SECRETS} are allowed")]
+    TooManyPullSecrets(usize),
+    /// A Secret with a namespace.
+    #[error(
+        "\"pullSecrets\" names {0:?}: write the name alone, Secrets are read in the pod's own \
+         namespace only"
+    )]
+    ForeignSecret(String),
+    /// Something that is not the name of a Secret.
+    #[error("\"pullSecrets\" names {name:?}, as no Secret is called")]
+    PullSecret {
+        /// The word.
+        name: String,
+        /// Why.
+        source: NotAName,
+    },
     /// A value outside its set.
     #[error("attribute {key:?} is {value:?}; it must be one of {allowed}")]
     Value {
@@ -110,11 +133,12 @@ pub enum AttributesError {
     Conflict(&'static str),
 }
 
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "layout",
     "name",
     "noexec",
     "pullPolicy",
+    "pullSecrets",
     "reference",
     "seal",
     "skills",
@@ -147,6 +171,7 @@ impl Attributes {
             validation: validation(get("validation"))?,
             noexec: flag("noexec", get("noexec"))?,
             seal: seal(get("seal"))?,
+            pull_secrets: pull_secrets(get("pullSecrets").unwrap_or_default())?,
         };
         attributes.check()?;
         Ok((attributes, pod))
@@ -240,6 +265,24 @@ fn list(text: &str) -> Vec<String> {
     words.filter(|word| !word.is_empty()).map(Into::into).collect()
 }
 
+fn pull_secrets(text: &str) -> Result<Vec<Name>, AttributesError> {
+    let mut names = Vec::new();
+    for word in list(text) {
+        if word.contains('/') {
+            return Err(AttributesError::ForeignSecret(word));
+        }
+        let name = word.parse();
+        let name = name.map_err(|source| AttributesError::PullSecret { name: word, source })?;
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    match names.len() {
+        0..=MAX_PULL_SECRETS => Ok(names),
+        many => Err(AttributesError::TooManyPullSecrets(many)),
+    }
+}
+
 fn sub_path(value: Option<&str>) -> Result<Option<TreePath>, AttributesError> {
     let Some(value) = value else { return Ok(None) };
     let failed = |source| AttributesError::SubPath { value: value.into(), source };
@@ -309,78 +352,4 @@ impl FromStr for Layout {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(pairs: &[(&str, &str)]) -> Result<(Attributes, PodInfo), AttributesError> {
-        let context = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Attributes::parse(&context)
-    }
-
-    #[test]
-    fn attributes_are_typed() {
-        let (attributes, pod) = parse(&[
-            ("reference", "r.io/a:1\n r.io/b:2  r.io/a:1\n"),
-            ("skills", "x, y"),
-            ("noexec", "true"),
-            ("csi.storage.k8s.io/pod.namespace", "team"),
-            ("csi.storage.k8s.io/ephemeral", "true"),
-            ("csi.storage.k8s.io/something.new", "?"),
-        ])
-        .unwrap();
-        assert_eq!(attributes.references.len(), 2);
-        assert_eq!(attributes.skills, ["x", "y"]);
-        assert!(attributes.noexec);
-        assert_eq!(attributes.seal, Seal::Overlay);
-        assert_eq!((pod.pod.namespace.as_str(), pod.ephemeral), ("team", Some(true)));
-    }
-
-    #[test]
-    fn mistakes_are_named() {
-        for (pairs, expected) in [
-            (
-                vec![],
-                "\"reference\" is missing: set it to an OCI reference such as registry.example/team/skill:v1",
-            ),
-            (
-                vec![("reference", " \n")],
-                "\"reference\" is missing: set it to an OCI reference such as registry.example/team/skill:v1",
-            ),
-            (
-                vec![("referense", "a")],
-                "unknown attribute \"referense\"; did you mean \"reference\"?",
-            ),
-            (
-                vec![("pull-policy", "a")],
-                "unknown attribute \"pull-policy\"; did you mean \"pullPolicy\"?",
-            ),
-            (
-                vec![("image", "a")],
-                "unknown attribute \"image\"; known are layout, name, noexec, pullPolicy, reference, seal, skills, subPath, validation",
-            ),
-            (
-                vec![("reference", "a"), ("noexec", "yes")],
-                "attribute \"noexec\" is \"yes\"; it must be one of \"true\", \"false\"",
-            ),
-            (
-                vec![("reference", "a"), ("pullPolicy", "always")],
-                "attribute \"pullPolicy\" is \"always\"; it must be one of Always, IfNotPresent, Never",
-            ),
-            (
-                vec![("reference", "a b"), ("layout", "flat")],
-                "layout \"flat\" shows one skill; several references need \"nested\"",
-            ),
-            (
-                vec![("reference", "a"), ("subPath", "../x")],
-                "attribute \"subPath\" is \"../x\"; it must be a path inside the artifact",
-            ),
-            (
-                vec![("reference", "a"), ("subPath", "x"), ("layout", "raw")],
-                "\"subPath\" says where in one artifact to look for skills: one reference, and no \
-                 layout \"raw\"",
-            ),
-        ] {
-            assert_eq!(parse(&pairs).unwrap_err().to_string(), expected, "{pairs:?}");
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::publish::PublishError;
+use tokio::time::Instant;
+
+use super::secrets::{Found, PodSecrets, SecretsError};
 use super::{PublishRequest, Volumes};
 use crate::credentials::{Keyring, Logins, NodeFiles};
 
@@ -13,25 +15,52 @@ const REFERENCED: &str = "nodePublishSecretRef";
 /// Where logins come from, beside the Secret that kubelet passes.
 #[derive(Debug, Default)]
 pub struct Sources {
+    /// Secrets that are read through the Kubernetes API, where that is allowed.
+    pub pod_secrets: Option<PodSecrets>,
     /// Files of the node, for all pods.
     pub node_files: Arc<NodeFiles>,
 }
 
 impl Volumes {
-    /// The logins of a volume, from all sources: those of its own Secret before those of the node.
-    /// Reads from disk.
-    pub(super) fn logins(&self, request: &PublishRequest) -> Result<Logins, PublishError> {
+    /// Whether the API server has to be asked before a volume's logins are known.
+    pub(super) fn asks_for_secrets(&self) -> bool {
+        self.sources.pod_secrets.is_some()
+    }
+
+    /// The logins of the pod's Secrets.
+    pub(super) async fn pod_logins(
+        &self,
+        request: &PublishRequest,
+        deadline: Instant,
+    ) -> Result<Found, SecretsError> {
+        match &self.sources.pod_secrets {
+            Some(secrets) => secrets.read(request, deadline).await,
+            None => Ok(Found::default()),
+        }
+    }
+
+    /// The logins of a volume, from all sources: those of its own Secret, those of the pod's
+    /// Secrets, those of the node. Reads from disk.
+    pub(super) fn logins(
+        &self,
+        request: &PublishRequest,
+        found: Found,
+    ) -> Result<Logins, SecretsError> {
+        if self.sources.pod_secrets.is_none() && !request.attributes.pull_secrets.is_empty() {
+            return Err(SecretsError::NoAccess);
+        }
         let mut keyring = referenced(&request.secrets)?;
+        keyring.extend(found.keyring);
         keyring.extend(self.sources.node_files.keyring());
         for warning in keyring.warnings() {
             tracing::warn!(volume_id = request.volume_id, warning, "pull secret");
         }
-        Ok(Logins::new(keyring))
+        Ok(Logins::new(keyring).with_unread(found.unread))
     }
 }
 
 /// The Secret that the volume names, if it names one: kubelet passes its data and no name.
-fn referenced(data: &BTreeMap<String, Vec<u8>>) -> Result<Keyring, PublishError> {
+fn referenced(data: &BTreeMap<String, Vec<u8>>) -> Result<Keyring, SecretsError> {
     if data.is_empty() {
         return Ok(Keyring::default());
     }

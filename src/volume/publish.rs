@@ -9,10 +9,13 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::compose::{Composition, compose};
+use super::secrets::Found;
 use super::{ClearError, PublishRequest, Volumes, blocking};
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
-use crate::pull::{PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis};
+use crate::pull::{
+    Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis,
+};
 use crate::reference::Reference;
 use crate::store::{
     self, MountIdentity, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
@@ -61,7 +64,15 @@ impl Volumes {
         let request = Arc::new(request);
 
         let (volumes, asked) = (self.clone(), request.clone());
-        let pulls = match blocking(move || volumes.begin(&asked)).await?? {
+        let begun = match blocking(move || volumes.begin(&asked)).await?? {
+            Some(begun) => begun,
+            None => {
+                let found = self.pod_logins(&request, deadline).await?;
+                let (volumes, asked) = (self.clone(), request.clone());
+                blocking(move || volumes.serve(&asked, found)).await??
+            }
+        };
+        let pulls = match begun {
             Begun::Published(published) => return Ok(published),
             Begun::Missing(pulls) => pulls,
         };
@@ -69,19 +80,28 @@ impl Volumes {
         blocking(move || self.finish(&request, &pulled)).await?
     }
 
-    /// All of a publish that needs no network. Of a volume that is stored it is the whole: each
-    /// change of threads would cost as much as the mount.
-    fn begin(&self, request: &PublishRequest) -> Result<Begun, PublishError> {
+    /// All of a publish that needs no network; nothing, if the pod's Secrets have to be read first.
+    /// Of a volume that is stored it is the whole: each change of threads would cost as much as
+    /// the mount.
+    fn begin(&self, request: &PublishRequest) -> Result<Option<Begun>, PublishError> {
         // Nothing but the kernel and the record: this must hold with the registry down, the
         // Secret gone and the tag moved, since kubelet asks again after each of its restarts.
         if let Some(published) = self.already(request)? {
-            return Ok(Begun::Published(published));
+            return Ok(Some(Begun::Published(published)));
         }
         self.unmount_leftovers(&request.target)?;
         if request.attributes.seal == Seal::Bind && !request.read_only {
             return Err(PublishError::BindNeedsReadOnly);
         }
-        let pulls = self.pulls(request)?;
+        match self.asks_for_secrets() {
+            true => Ok(None),
+            false => self.serve(request, Found::default()).map(Some),
+        }
+    }
+
+    /// Publishes what is stored, for who may have it.
+    fn serve(&self, request: &PublishRequest, found: Found) -> Result<Begun, PublishError> {
+        let pulls = self.pulls(request, found)?;
         match self.puller.stored(&pulls) {
             Some(pulled) => Ok(Begun::Published(self.finish(request, &pulled)?)),
             None => Ok(Begun::Missing(pulls)),
@@ -89,8 +109,12 @@ impl Volumes {
     }
 
     /// What the volume asks for, with what it may log in with.
-    fn pulls(&self, request: &PublishRequest) -> Result<Vec<PullRequest>, PublishError> {
-        let logins = Arc::new(self.logins(request)?);
+    fn pulls(
+        &self,
+        request: &PublishRequest,
+        found: Found,
+    ) -> Result<Vec<PullRequest>, PublishError> {
+        let logins = Arc::new(self.logins(request, found)?);
         let attributes = &request.attributes;
         let pull = |reference: &Reference| PullRequest {
             source: reference.clone().into(),
@@ -268,6 +292,14 @@ async fn wait(
         Ok(Ok(pulled)) => Ok(pulled),
         Ok(Err(failed)) => {
             let note = |error| diagnosis(error, &request.logins);
+            let refused = matches!(
+                failed.blame(),
+                Blame::Unauthenticated | Blame::Forbidden | Blame::NotFound
+            );
+            if let Some(unread) = request.logins.unread().filter(|_| refused) {
+                let note = note(&failed).unwrap_or_else(|| format!(" (logins: {unread})"));
+                return Err(PublishError::Unread { reference, note, source: failed });
+            }
             Err(match &*failed {
                 PullError::BackOff(last) => {
                     let (note, source) = (note(last), last.clone());

@@ -9,6 +9,8 @@ use super::*;
 use crate::metrics::get;
 use crate::node::Node;
 use crate::support::auth::{Bearer, User};
+use crate::support::driver::POD_UID;
+use crate::support::kube_api::{DRIVER_TOKEN, KubeApi, docker_config};
 
 fn assert_absent(place: &str, bytes: &[u8], secrets: &[String]) {
     for secret in secrets {
@@ -77,8 +79,20 @@ fn no_password_is_written_or_shown() {
                 format!(r#"{{"auths":{{"{host}":{{"username":"agent","password":"{wrong}"}}}}}}"#);
             fs::write(&file, auths).unwrap();
             let file = format!("--node-credentials={}", file.display());
-            let flags =
-                ["--log-level=trace,skillmount=trace", "--http-endpoint=127.0.0.1:0", &file];
+            // So is that of the pod, which the driver reads itself.
+            let api = KubeApi::start().await;
+            api.pod("team", "agent", POD_UID, &["image"]);
+            api.secret("team", "image", "uid-1", &docker_config(&host, "agent", &wrong));
+            secrets.push(DRIVER_TOKEN.into());
+            secrets.push(STANDARD.encode(docker_config(&host, "agent", &wrong)));
+            let kubeconfig = format!("--kubeconfig={}", api.kubeconfig(&root).display());
+            let flags = [
+                "--log-level=trace,skillmount=trace",
+                "--http-endpoint=127.0.0.1:0",
+                &file,
+                "--secret-access=driver",
+                &kubeconfig,
+            ];
             let node = Node::start(&root, &flags).await;
             for volume in &refusals {
                 let (_, message) = refused(node.client.publish(volume).await);
@@ -91,6 +105,7 @@ fn no_password_is_written_or_shown() {
             }
             let right = volume("right").secret(&host, "agent", CANARY);
             node.client.publish(&right).await.unwrap();
+            assert!(api.lines().len() > 2 * refusals.len(), "the pod and its Secret are read");
             assert!(search(&root.join("state"), &secrets) > 5, "{kind}");
             let request = NodeGetVolumeStatsRequest {
                 volume_id: right.id.clone(),

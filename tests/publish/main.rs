@@ -14,12 +14,15 @@ mod canary;
 mod crash;
 mod deadline;
 mod gc;
+mod login_order;
 mod messages;
 mod metrics;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod node;
 mod node_credentials;
+mod pod_secrets;
+mod real_api;
 #[cfg(target_env = "gnu")]
 mod removal;
 mod republish;
@@ -34,6 +37,7 @@ mod support;
 mod tracer;
 mod twelve;
 mod unpublish;
+mod unreadable;
 mod validation;
 mod verification;
 mod vigil;

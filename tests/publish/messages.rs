@@ -1,6 +1,8 @@
 //! What `kubectl describe pod` shows of each failure: the table of docs/troubleshooting.md, row
 //! by row, against what the driver answers.
 
+mod secrets;
+
 use std::time::Duration;
 
 use super::*;
@@ -163,6 +165,7 @@ fn the_document_shows_what_the_driver_says() {
         let mut table = Table { rows: vec![], hosts, root: root.clone() };
         let driver = Driver::start(&root, Setup::default()).await;
         logins(&mut table, &driver, &registry).await;
+        secrets::secrets(&mut table, &driver, &registry).await;
         references(&mut table, &driver, &registry).await;
         attributes(&mut table, &driver, &registry).await;
         registries(&mut table, &driver, &registry, &tls, &gone.to_string()).await;

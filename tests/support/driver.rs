@@ -22,13 +22,16 @@ use skillmount::pull::{CollectPolicy, Collected, Occasion, PullConfig, Puller, V
 use skillmount::registry::{Registry, RegistryConfig, install_crypto_provider};
 use skillmount::store::Store;
 use skillmount::unpack::Limits;
-use skillmount::volume::{Sources, Volumes};
+use skillmount::volume::{PodSecrets, Sources, Volumes};
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tower::service_fn;
+
+/// The uid of the pod that all volumes are for: `agent` in the namespace `team`.
+pub const POD_UID: &str = "0768eb6d-4803-492e-91ed-aa92be06dc18";
 
 /// What a driver is started with.
 pub struct Setup {
@@ -40,6 +43,7 @@ pub struct Setup {
     /// right and try at once.
     pub backoff: Duration,
     pub verification: Verification,
+    pub pod_secrets: Option<PodSecrets>,
     pub node_credentials: Vec<PathBuf>,
     pub collect: CollectPolicy,
 }
@@ -55,6 +59,7 @@ impl Default for Setup {
             mounter: Arc::new(KernelMounter::detect()),
             backoff: Duration::ZERO,
             verification: Verification::default(),
+            pod_secrets: None,
             node_credentials: vec![],
             collect: CollectPolicy::default(),
         }
@@ -107,8 +112,8 @@ impl Driver {
         let puller = Arc::new(Puller::new(registry, store.clone(), config));
         let weak_puller = Arc::downgrade(&puller);
         let volumes = Volumes::new(store, setup.mounter, puller);
-        let node_files = NodeFiles::new(setup.node_credentials);
-        let sources = Sources { node_files: Arc::new(node_files) };
+        let node_files = Arc::new(NodeFiles::new(setup.node_credentials));
+        let sources = Sources { pod_secrets: setup.pod_secrets, node_files };
         let volumes = Arc::new(volumes.with_sources(sources));
         volumes.recover().expect("recover");
         let socket = root.join("csi.sock");
@@ -250,16 +255,23 @@ impl Volume {
         self
     }
 
+    /// The token of the pod's service account for the API server, where kubelet puts it.
+    pub fn api_token(self, token: &str) -> Self {
+        let tokens =
+            format!(r#"{{"":{{"token":"{token}","expirationTimestamp":"2026-11-21T10:54:09Z"}}}}"#);
+        self.attribute("csi.storage.k8s.io/serviceAccount.tokens", &tokens)
+    }
+
     pub fn publish(&self) -> NodePublishVolumeRequest {
         let mut volume_context = self.attributes.clone();
         for (key, value) in [
             ("csi.storage.k8s.io/pod.name", "agent"),
             ("csi.storage.k8s.io/pod.namespace", "team"),
-            ("csi.storage.k8s.io/pod.uid", "0768eb6d-4803-492e-91ed-aa92be06dc18"),
+            ("csi.storage.k8s.io/pod.uid", POD_UID),
             ("csi.storage.k8s.io/serviceAccount.name", "default"),
             ("csi.storage.k8s.io/ephemeral", "true"),
         ] {
-            volume_context.insert(key.into(), value.into());
+            volume_context.entry(key.into()).or_insert_with(|| value.into());
         }
         let mode = access_mode::Mode::SingleNodeWriter.into();
         NodePublishVolumeRequest {

@@ -6,6 +6,7 @@
 mod auth;
 mod faults;
 mod fixtures;
+mod kube;
 mod serving;
 #[path = "../support/mod.rs"]
 mod support;

@@ -4,12 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::credentials::SecretError;
 use crate::mount::MountError;
 use crate::pull::{PullError, Source};
 use crate::store::FileError;
 use crate::volume::ClearError;
 use crate::volume::compose::ComposeError;
+use crate::volume::secrets::SecretsError;
 
 /// A failed step of a publish.
 #[derive(Debug, thiserror::Error)]
@@ -40,9 +40,9 @@ pub enum PublishError {
         /// What differs.
         difference: String,
     },
-    /// A pull secret of the volume is not what it should be.
-    #[error("cannot read a pull secret of the volume")]
-    Secret(#[from] SecretError),
+    /// The Secrets of the volume or of its pod are not what they should be.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
     /// The pull goes on; the caller's time is up.
     #[error("still pulling {reference}: {progress}; the pull goes on and the next try finds it")]
     InProgress {
@@ -58,6 +58,16 @@ pub enum PublishError {
         reference: Source,
         /// What there was to log in with, in brackets.
         note: Option<String>,
+        /// Why.
+        source: Arc<PullError>,
+    },
+    /// The caller was turned down, and may have a login that could not be read just now.
+    #[error("cannot pull {reference} with the logins that could be read{note}")]
+    Unread {
+        /// The reference.
+        reference: Source,
+        /// What there was to log in with, and why not more, in brackets.
+        note: String,
         /// Why.
         source: Arc<PullError>,
     },
