@@ -3,11 +3,8 @@
 
 use std::fmt;
 
+use super::request::TOKENS;
 use super::v1::{NodePublishVolumeRequest, NodeStageVolumeRequest};
-
-/// Tokens of CSIDriver.spec.tokenRequests travel in the volume context on clusters that do not
-/// set `serviceAccountTokenInSecrets`.
-const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
 
 impl fmt::Debug for NodePublishVolumeRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,7 +1,7 @@
 //! Raw requests → typed ones. The order of the checks is csi-sanity's: volume id, target path,
 //! capability, and only then what is ours.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -13,7 +13,12 @@ use super::v1::{
     VolumeCapability,
 };
 use crate::volume::attributes::{Attributes, AttributesError};
+use crate::volume::tokens::{MalformedTokens, ServiceAccountTokens};
 use crate::volume::{PublishRequest, UnpublishRequest};
+
+/// Where kubelet puts the tokens of CSIDriver.spec.tokenRequests: among the secrets where the
+/// CSIDriver sets `serviceAccountTokenInSecrets` (KEP-5538), else in the volume context.
+pub(super) const TOKENS: &str = "csi.storage.k8s.io/serviceAccount.tokens";
 
 /// The longest volume id that is accepted, in bytes. Kubelet's have 68.
 const MAX_VOLUME_ID: usize = 1024;
@@ -57,10 +62,13 @@ pub enum RequestError {
     /// The volume attributes.
     #[error("volumeAttributes")]
     Attributes(#[from] AttributesError),
+    /// The service-account tokens.
+    #[error("{TOKENS}")]
+    Tokens(#[from] MalformedTokens),
 }
 
 /// A NodePublishVolume request, typed.
-pub fn publish(request: NodePublishVolumeRequest) -> Result<PublishRequest, RequestError> {
+pub fn publish(mut request: NodePublishVolumeRequest) -> Result<PublishRequest, RequestError> {
     let volume_id = volume_id(request.volume_id)?;
     let target = absolute("target_path", &request.target_path)?;
     capability(request.volume_capability)?;
@@ -68,6 +76,7 @@ pub fn publish(request: NodePublishVolumeRequest) -> Result<PublishRequest, Requ
     if pod.ephemeral == Some(false) {
         return Err(RequestError::NotEphemeral);
     }
+    let tokens = tokens(&mut request.secrets, &request.volume_context)?;
     let secrets: BTreeMap<String, Vec<u8>> =
         request.secrets.into_iter().map(|(key, value)| (key, value.into_bytes())).collect();
     Ok(PublishRequest {
@@ -77,7 +86,22 @@ pub fn publish(request: NodePublishVolumeRequest) -> Result<PublishRequest, Requ
         attributes,
         pod: pod.pod,
         secrets,
+        tokens,
     })
+}
+
+/// Takes the tokens out of the secrets, so that those are the referenced Secret's alone. Their
+/// place among the secrets counts first: no Secret can have a key with a slash, but where
+/// kubelet uses that place, a pod author may have written the attribute.
+fn tokens(
+    secrets: &mut HashMap<String, String>,
+    context: &HashMap<String, String>,
+) -> Result<ServiceAccountTokens, RequestError> {
+    let secret = secrets.remove(TOKENS);
+    match secret.as_deref().or_else(|| context.get(TOKENS).map(String::as_str)) {
+        None | Some("") => Ok(ServiceAccountTokens::default()),
+        Some(text) => Ok(ServiceAccountTokens::parse(text)?),
+    }
 }
 
 /// A NodeUnpublishVolume request, typed.
@@ -180,6 +204,32 @@ mod tests {
             // An empty number is not one.
             assert_eq!(timeout(&metadata), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn tokens_among_the_secrets_count_before_those_in_the_context() {
+        let map = |token: Option<&str>| -> HashMap<String, String> {
+            let text = token.map(|token| format!(r#"{{"a":{{"token":"{token}"}}}}"#));
+            text.map(|text| (TOKENS.to_owned(), text)).into_iter().collect()
+        };
+        for (secret, context, expected) in [
+            (Some("s"), Some("c"), Some("s")),
+            (None, Some("c"), Some("c")),
+            (Some("s"), None, Some("s")),
+            (None, None, None),
+        ] {
+            let mut secrets = map(secret);
+            let found = tokens(&mut secrets, &map(context)).unwrap();
+            assert_eq!(found.get("a"), expected);
+            assert_eq!(secrets, HashMap::new(), "what is left is the referenced Secret's");
+        }
+        let malformed = HashMap::from([(TOKENS.to_owned(), "CANARY".to_owned())]);
+        let error = tokens(&mut HashMap::new(), &malformed).unwrap_err();
+        assert_eq!(
+            crate::observability::chain(&error),
+            "csi.storage.k8s.io/serviceAccount.tokens: not a JSON object of audiences, each with \
+             a `token`"
+        );
     }
 
     #[test]

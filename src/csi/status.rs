@@ -33,7 +33,8 @@ impl From<RequestError> for Status {
             | RequestError::AccessMode
             | RequestError::Meaningless { .. }
             | RequestError::NotEphemeral
-            | RequestError::Attributes(_) => Code::InvalidArgument,
+            | RequestError::Attributes(_)
+            | RequestError::Tokens(_) => Code::InvalidArgument,
         };
         status(code, &error)
     }

@@ -8,6 +8,7 @@ mod logins;
 pub mod publish;
 pub mod recover;
 pub mod stats;
+pub mod tokens;
 pub mod unpublish;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use guard::Guard;
 pub use logins::Sources;
 pub use publish::PublishError;
 pub use stats::{Stats, StatsError};
+use tokens::ServiceAccountTokens;
 pub use unpublish::UnpublishError;
 
 use crate::mount::{MountError, Mounter};
@@ -39,6 +41,8 @@ pub struct PublishRequest {
     pub pod: Pod,
     /// The data of the Secret that `nodePublishSecretRef` names; empty if there is none.
     pub secrets: BTreeMap<String, Vec<u8>>,
+    /// Tokens of the pod's service account.
+    pub tokens: ServiceAccountTokens,
 }
 
 impl std::fmt::Debug for PublishRequest {
@@ -50,6 +54,7 @@ impl std::fmt::Debug for PublishRequest {
             .field("attributes", &self.attributes)
             .field("pod", &self.pod)
             .field("secret_keys", &self.secrets.keys())
+            .field("token_audiences", &self.tokens)
             .finish()
     }
 }
