@@ -3,6 +3,7 @@
 
 mod docker_config;
 mod glob;
+mod key;
 mod keyring;
 mod logins;
 mod node_files;
