@@ -10,7 +10,7 @@ const MAX_EVENTS: usize = 20_000;
 
 /// A value. Scalars are texts: nothing here needs their types.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Null,
     Text(String),
     List(Vec<Value>),
@@ -20,10 +20,10 @@ pub(super) enum Value {
 
 /// A document and what was odd about it.
 #[derive(Debug)]
-pub(super) struct Yaml {
-    pub(super) value: Value,
+pub(crate) struct Yaml {
+    pub(crate) value: Value,
     /// Keys that a map had more than once.
-    pub(super) duplicates: Vec<String>,
+    pub(crate) duplicates: Vec<String>,
 }
 
 /// Why a text is not read.
@@ -73,14 +73,14 @@ impl From<ScanError> for YamlError {
 }
 
 impl Value {
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             Self::Null | Self::List(_) | Self::Map(_) => None,
         }
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, key: &str) -> Option<&Self> {
         match self {
             Self::Map(entries) => {
                 entries.iter().rev().find(|(name, _)| name == key).map(|(_, value)| value)
@@ -96,7 +96,7 @@ enum Frame {
 }
 
 /// Reads one document, whose lists and maps are at most `max_depth` levels deep.
-pub(super) fn load(text: &str, max_depth: usize) -> Result<Yaml, YamlError> {
+pub(crate) fn load(text: &str, max_depth: usize) -> Result<Yaml, YamlError> {
     let mut parser = Parser::new_from_str(text);
     let mut loader = Loader { stack: Vec::new(), root: None, duplicates: Vec::new() };
     for _ in 0..MAX_EVENTS {

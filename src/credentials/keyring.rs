@@ -120,6 +120,21 @@ impl Keyring {
         Ok(keyring)
     }
 
+    /// The keyring of logins by registry key. `origin` names their source in messages.
+    pub(super) fn from_logins(
+        logins: impl IntoIterator<Item = (String, Login)>,
+        origin: &str,
+    ) -> Self {
+        let mut keyring = Self::default();
+        for (key, login) in logins {
+            let is_empty = matches!(&login, Login::Basic { username, password }
+                if username.is_empty() && password.is_empty());
+            let logins = if is_empty { Vec::new() } else { vec![login] };
+            keyring.add_entry(&key, logins, origin);
+        }
+        keyring
+    }
+
     /// The same keyring, whose logins all belong to `holder`.
     pub fn held_by(mut self, holder: &Holder) -> Self {
         for credential in self.sources.iter_mut().flat_map(BTreeMap::values_mut).flatten() {
