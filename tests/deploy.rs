@@ -5,6 +5,8 @@
 
 #[path = "deploy/monitoring.rs"]
 mod monitoring;
+#[path = "deploy/providers.rs"]
+mod providers;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,6 +6,7 @@ mod health;
 mod inspect;
 mod node;
 mod policy;
+mod providers;
 mod prune;
 mod pull;
 mod source;

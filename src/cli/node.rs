@@ -11,6 +11,7 @@ use super::args::{LimitArgs, LogArgs, RegistryArgs};
 use super::garbage::GarbageArgs;
 use super::health::Health;
 use super::policy::PolicyArgs;
+use super::providers::ProviderArgs;
 use super::stop::stop;
 use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
@@ -63,6 +64,8 @@ pub(super) struct NodeArgs {
     #[command(flatten)]
     policy: PolicyArgs,
     #[command(flatten)]
+    providers: ProviderArgs,
+    #[command(flatten)]
     garbage: GarbageArgs,
     #[command(flatten)]
     log: LogArgs,
@@ -81,6 +84,10 @@ impl NodeArgs {
         let registry = Registry::new(config).map_err(|e| Failure::usage(&e))?;
         let pulls = self.policy.config(self.limits.config())?;
         let pulls = PullConfig { collect: self.garbage.policy()?, ..pulls };
+        let sources = Sources {
+            node_files: Arc::new(self.policy.node_files()),
+            providers: self.providers.providers(health.metrics.clone())?,
+        };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
@@ -91,11 +98,12 @@ impl NodeArgs {
             registry = ?self.registry,
             limits = ?self.limits,
             policy = ?self.policy,
+            credential_providers = ?sources.providers,
             garbage = ?self.garbage,
             "starting"
         );
         raise_file_limit();
-        runtime()?.block_on(self.serve(&socket, registry, pulls, &health))
+        runtime()?.block_on(self.serve(&socket, registry, pulls, sources, &health))
     }
 
     async fn serve(
@@ -103,6 +111,7 @@ impl NodeArgs {
         socket: &Path,
         registry: Registry,
         pulls: PullConfig,
+        sources: Sources,
         health: &Arc<Health>,
     ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
@@ -117,7 +126,6 @@ impl NodeArgs {
         let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
         let puller = Arc::new(Puller::new(registry, store.clone(), pulls));
         puller.flush_leftovers();
-        let sources = Sources { node_files: Arc::new(self.policy.node_files()) };
         let volumes = Volumes::new(store, mounter, puller.clone()).with_sources(sources);
         let volumes = Arc::new(volumes);
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;

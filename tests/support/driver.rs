@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use skillmount::artifact::descriptor::Platform;
 use skillmount::credentials::NodeFiles;
+use skillmount::credentials::providers::{Providers, ProvidersConfig};
 use skillmount::csi::identity::IdentityService;
 use skillmount::csi::node::NodeService;
 use skillmount::csi::server;
@@ -41,6 +42,7 @@ pub struct Setup {
     pub backoff: Duration,
     pub verification: Verification,
     pub node_credentials: Vec<PathBuf>,
+    pub providers: Option<ProvidersConfig>,
     pub collect: CollectPolicy,
 }
 
@@ -56,6 +58,7 @@ impl Default for Setup {
             backoff: Duration::ZERO,
             verification: Verification::default(),
             node_credentials: vec![],
+            providers: None,
             collect: CollectPolicy::default(),
         }
     }
@@ -83,6 +86,8 @@ pub struct Volume {
     pub read_only: bool,
     pub attributes: HashMap<String, String>,
     pub secrets: HashMap<String, String>,
+    /// That of the pod.
+    pub service_account: String,
 }
 
 impl Driver {
@@ -108,7 +113,10 @@ impl Driver {
         let weak_puller = Arc::downgrade(&puller);
         let volumes = Volumes::new(store, setup.mounter, puller);
         let node_files = NodeFiles::new(setup.node_credentials);
-        let sources = Sources { node_files: Arc::new(node_files) };
+        let providers = setup.providers.map(|config| {
+            Arc::new(Providers::load(config).expect("load the credential providers"))
+        });
+        let sources = Sources { node_files: Arc::new(node_files), providers };
         let volumes = Arc::new(volumes.with_sources(sources));
         volumes.recover().expect("recover");
         let socket = root.join("csi.sock");
@@ -224,6 +232,7 @@ impl Volume {
             read_only: true,
             attributes: [("reference".to_owned(), reference.to_owned())].into(),
             secrets: HashMap::new(),
+            service_account: "default".into(),
         }
     }
 
@@ -245,6 +254,11 @@ impl Volume {
         self.raw_secret(".dockerconfigjson", &json)
     }
 
+    pub fn service_account(mut self, name: &str) -> Self {
+        self.service_account = name.into();
+        self
+    }
+
     pub fn raw_secret(mut self, key: &str, value: &str) -> Self {
         self.secrets.insert(key.into(), value.into());
         self
@@ -256,7 +270,7 @@ impl Volume {
             ("csi.storage.k8s.io/pod.name", "agent"),
             ("csi.storage.k8s.io/pod.namespace", "team"),
             ("csi.storage.k8s.io/pod.uid", "0768eb6d-4803-492e-91ed-aa92be06dc18"),
-            ("csi.storage.k8s.io/serviceAccount.name", "default"),
+            ("csi.storage.k8s.io/serviceAccount.name", self.service_account.as_str()),
             ("csi.storage.k8s.io/ephemeral", "true"),
         ] {
             volume_context.insert(key.into(), value.into());
