@@ -28,6 +28,11 @@ fn providers_are_mounted_read_only_where_the_driver_looks() {
         ]
     );
     assert_eq!(mounts, [("provider-config", &*config, "true"), ("provider-bin", &*bin, "true")]);
+    let limit = |container: &Node| -> u32 {
+        let text = container.text("resources/limits/memory").to_owned();
+        text.strip_suffix("Mi").unwrap().parse().unwrap()
+    };
+    assert!(limit(added) > limit(&container()), "programs need memory of their own");
     // Flags and variables exist: the table of the driver's flags has them.
     let table = include_str!("../../docs/install.md");
     for (name, _) in found {
