@@ -7,6 +7,8 @@
 mod chart;
 #[path = "deploy/monitoring.rs"]
 mod monitoring;
+#[path = "deploy/providers.rs"]
+mod providers;
 #[path = "support/rights.rs"]
 #[allow(dead_code, reason = "shared with tests that look rights up")]
 #[allow(unreachable_pub, reason = "shared with other test binaries")]

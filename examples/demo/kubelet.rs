@@ -108,6 +108,7 @@ pub(crate) fn volume(root: &Path, pod: &str, references: &[String]) -> Result<Vo
         read_only: true,
         attributes: [("reference".to_owned(), references.join("\n"))].into(),
         secrets: HashMap::new(),
+        service_account: "default".into(),
     })
 }
 

@@ -7,6 +7,7 @@ mod inspect;
 mod kube;
 mod node;
 mod policy;
+mod providers;
 mod prune;
 mod pull;
 mod source;

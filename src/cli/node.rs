@@ -14,6 +14,7 @@ use super::garbage::GarbageArgs;
 use super::health::Health;
 use super::kube::KubeArgs;
 use super::policy::PolicyArgs;
+use super::providers::ProviderArgs;
 use super::stop::stop;
 use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
@@ -66,6 +67,8 @@ pub(super) struct NodeArgs {
     #[command(flatten)]
     policy: PolicyArgs,
     #[command(flatten)]
+    providers: ProviderArgs,
+    #[command(flatten)]
     garbage: GarbageArgs,
     #[command(flatten)]
     kube: KubeArgs,
@@ -86,9 +89,11 @@ impl NodeArgs {
         let registry = Registry::new(config).map_err(|e| Failure::usage(&e))?;
         let pulls = self.policy.config(self.limits.config())?;
         let pulls = PullConfig { collect: self.garbage.policy()?, ..pulls };
-        let pod_secrets = self.kube.pod_secrets(&self.node_id)?;
-        let node_files = Arc::new(self.policy.node_files());
-        let sources = Sources { pod_secrets, node_files };
+        let sources = Sources {
+            pod_secrets: self.kube.pod_secrets(&self.node_id)?,
+            node_files: Arc::new(self.policy.node_files()),
+            providers: self.providers.providers(health.metrics.clone())?,
+        };
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
@@ -99,6 +104,7 @@ impl NodeArgs {
             registry = ?self.registry,
             limits = ?self.limits,
             policy = ?self.policy,
+            credential_providers = ?sources.providers,
             garbage = ?self.garbage,
             kube = ?self.kube,
             "starting"

@@ -8,10 +8,12 @@ use clap::Args;
 
 use super::Failure;
 use super::args::{LimitArgs, RegistryArgs};
+use super::providers::ProviderArgs;
 use crate::artifact::validation::Validation;
 use crate::credentials::{Keyring, Logins};
 use crate::observability::chain;
 use crate::observability::logging::{self, LogFormat};
+use crate::observability::metrics::Metrics;
 use crate::pull::{Blame, PullError, diagnosis};
 use crate::registry::{Registry, install_crypto_provider};
 
@@ -36,6 +38,8 @@ pub(super) struct SourceArgs {
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
+    providers: ProviderArgs,
+    #[command(flatten)]
     pub(super) limits: LimitArgs,
 }
 
@@ -51,7 +55,8 @@ impl SourceArgs {
         Registry::new(self.registry.config()).map_err(|e| Failure::usage(&e))
     }
 
-    /// The credentials of all `--pull-secret` files, in their order.
+    /// The credentials of all `--pull-secret` files, in their order, and those that the node's
+    /// credential providers make for everybody.
     pub(super) fn logins(&self) -> Result<Arc<Logins>, Failure> {
         let mut keyring = Keyring::default();
         for path in &self.pull_secret {
@@ -64,7 +69,9 @@ impl SourceArgs {
             }
             keyring.extend(found);
         }
-        Ok(Arc::new(Logins::new(keyring)))
+        let providers = self.providers.providers(Metrics::default())?;
+        let providers = providers.map(|providers| providers.asked_for(None));
+        Ok(Arc::new(Logins::new(keyring).with_providers(providers)))
     }
 }
 

@@ -21,15 +21,12 @@ use std::fmt;
 use aws_lc_rs::hmac;
 
 use super::docker_config::{self, Fields, Form, MAX_DOCUMENT, Notice, SecretError};
-use super::glob;
+use super::key::{matches, normalise};
 use super::{Credential, Fingerprint, Holder, Login, Salt, update};
 use crate::reference::{DOCKER_HUB, Repository, hex};
 
 /// The key that Docker's tools write for Docker Hub, normalised.
 const DOCKER_HUB_KEY: &str = "index.docker.io";
-
-/// A longer key matches nothing: references are shorter.
-const MAX_KEY: usize = 1024;
 
 /// How many warnings are kept.
 const MAX_WARNINGS: usize = 20;
@@ -121,6 +118,21 @@ impl Keyring {
         keyring.add_document(bytes, origin, Form::Config)?;
         keyring.consult(origin);
         Ok(keyring)
+    }
+
+    /// The keyring of logins by registry key. `origin` names their source in messages.
+    pub(super) fn from_logins(
+        logins: impl IntoIterator<Item = (String, Login)>,
+        origin: &str,
+    ) -> Self {
+        let mut keyring = Self::default();
+        for (key, login) in logins {
+            let is_empty = matches!(&login, Login::Basic { username, password }
+                if username.is_empty() && password.is_empty());
+            let logins = if is_empty { Vec::new() } else { vec![login] };
+            keyring.add_entry(&key, logins, origin);
+        }
+        keyring
     }
 
     /// The same keyring, whose logins all belong to `holder`.
@@ -334,87 +346,6 @@ impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keyring").field("keys", &self.keys()).finish_non_exhaustive()
     }
-}
-
-/// A key as it is matched: `host[:port][/path]`, or what is wrong with it. What a URL may hold
-/// beside (user and password, query, fragment) is gone, so that the result may be shown.
-fn normalise(raw: &str) -> Result<String, &'static str> {
-    if raw.len() > MAX_KEY {
-        return Err("is longer than 1024 bytes");
-    }
-    let rest = raw.strip_prefix("https://").or_else(|| raw.strip_prefix("http://")).unwrap_or(raw);
-    let (authority, path) = match rest.find(['/', '#']) {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    if path.contains('@') {
-        // A password with a slash in it; no repository has an @.
-        return Err("has an @ after its host");
-    }
-    // Go's URL parser would start the query at a `?` of the host too; Kubernetes documents it as
-    // a wildcard there, and no host could be meant otherwise.
-    let path = path.split(['?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default().to_ascii_lowercase();
-    if host.is_empty() {
-        return Err("names no host");
-    }
-    if rest.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err("has white space or control characters");
-    }
-    let (name, port) = split_port(&host);
-    if port.bytes().any(|b| !b.is_ascii_digit()) || name.contains(':') && !is_ipv6(name) {
-        return Err("has a port that is not a number");
-    }
-    if !is_ipv6(name) && !name.split('.').all(glob::is_valid) {
-        return Err("has a malformed wildcard");
-    }
-    let path = match path.get(..4) {
-        Some("/v1/" | "/v2/") => &path[3..],
-        _ => path,
-    };
-    Ok(match path {
-        "/" => host,
-        path => host + path,
-    })
-}
-
-fn matches(key: &str, repository: &Repository) -> bool {
-    let (host, path) = match key.find('/') {
-        Some(at) => key.split_at(at),
-        None => (key, ""),
-    };
-    let path_matches = match path.strip_prefix('/') {
-        Some(path) => repository.path().starts_with(path),
-        None => true,
-    };
-    let (name, port) = split_port(host);
-    let (target, target_port) = split_port(repository.registry());
-    path_matches && port == target_port && host_matches(name, target)
-}
-
-fn host_matches(pattern: &str, host: &str) -> bool {
-    if is_ipv6(pattern) || is_ipv6(host) {
-        return pattern == host;
-    }
-    let (patterns, labels) = (pattern.split('.'), host.split('.'));
-    patterns.clone().count() == labels.clone().count()
-        && patterns.zip(labels).all(|(pattern, label)| glob::matches(pattern, label))
-}
-
-/// Host and port of `host[:port]`; the port is empty if there is none. An IPv6 address loses its
-/// brackets, which are no wildcard.
-fn split_port(host: &str) -> (&str, &str) {
-    if let Some((address, rest)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']'))
-        && is_ipv6(address)
-        && (rest.is_empty() || rest.starts_with(':'))
-    {
-        return (address, rest.trim_start_matches(':'));
-    }
-    host.rsplit_once(':').unwrap_or((host, ""))
-}
-
-fn is_ipv6(host: &str) -> bool {
-    host.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 #[cfg(test)]

@@ -1,14 +1,22 @@
 //! All that a caller may log in with, and what a registry client needs to know of it.
 
+use aws_lc_rs::hmac;
 use futures_util::future::BoxFuture;
 
-use super::{Consulted, Credential, Fingerprint, Identity, Keyring, Salt};
-use crate::reference::Repository;
+use super::providers::ProviderLogins;
+use super::{Consulted, Credential, Fingerprint, Identity, Keyring, Salt, update};
+use crate::reference::{Repository, hex};
 
 /// Who can say which credentials are for a repository.
 pub trait Candidates: Send + Sync {
     /// The credentials to try for a repository, in order.
     fn matching<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Matched>;
+
+    /// Those that it costs something to get. They come after the others, and are asked for only
+    /// if none of those was accepted.
+    fn further<'a>(&'a self, _repository: &'a Repository) -> BoxFuture<'a, Matched> {
+        Box::pin(std::future::ready(Matched::default()))
+    }
 }
 
 /// What there is to log in with at one repository.
@@ -34,12 +42,13 @@ pub struct Unobtainable {
 pub struct Logins {
     keyring: Keyring,
     unread: Option<String>,
+    providers: Option<ProviderLogins>,
 }
 
 impl Logins {
     /// The logins of a keyring.
     pub fn new(keyring: Keyring) -> Self {
-        Self { keyring, unread: None }
+        Self { keyring, unread: None, providers: None }
     }
 
     /// The same, if there may be others that could not be learnt just now, and why.
@@ -52,17 +61,30 @@ impl Logins {
         self.unread.as_deref()
     }
 
+    /// The same with what credential providers give, after all others.
+    pub fn with_providers(self, providers: Option<ProviderLogins>) -> Self {
+        Self { providers, ..self }
+    }
+
     /// Who the caller is to a repository: what its matching credentials are, or nobody. Asks
     /// nobody and runs nothing.
     pub fn identities(&self, repository: &Repository, salt: &Salt) -> Vec<Identity> {
         let matching = self.keyring.matching(repository);
-        let identities: Vec<_> = matching.iter().flat_map(|c| c.identities(salt)).collect();
+        let mut identities: Vec<_> = matching.iter().flat_map(|c| c.identities(salt)).collect();
+        if let Some(providers) = &self.providers {
+            identities.extend(providers.identities(repository, salt));
+        }
         if identities.is_empty() { vec![Identity::Anonymous] } else { identities }
     }
 
     /// What two callers with the same logins share.
     pub fn fingerprint(&self, salt: &Salt) -> Fingerprint {
-        self.keyring.fingerprint(salt)
+        let fingerprint = self.keyring.fingerprint(salt);
+        let Some(providers) = &self.providers else { return fingerprint };
+        let mut context = hmac::Context::with_key(&salt.0);
+        update(&mut context, &fingerprint.0);
+        providers.fingerprint(&mut context, salt);
+        Fingerprint(hex(context.sign().as_ref()))
     }
 
     /// What was ignored, and why, for people. Without secrets.
@@ -72,7 +94,8 @@ impl Logins {
 
     /// Where logins were looked for, in order.
     pub fn consulted(&self) -> Vec<Consulted> {
-        self.keyring.consulted().to_vec()
+        let providers = self.providers.iter().flat_map(ProviderLogins::consulted);
+        self.keyring.consulted().iter().cloned().chain(providers).collect()
     }
 }
 
@@ -80,5 +103,12 @@ impl Candidates for Logins {
     fn matching<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Matched> {
         let credentials = self.keyring.matching(repository);
         Box::pin(std::future::ready(Matched { credentials, failures: Vec::new() }))
+    }
+
+    fn further<'a>(&'a self, repository: &'a Repository) -> BoxFuture<'a, Matched> {
+        match &self.providers {
+            Some(providers) => Box::pin(providers.matching(repository)),
+            None => Box::pin(std::future::ready(Matched::default())),
+        }
     }
 }

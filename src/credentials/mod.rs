@@ -1,11 +1,14 @@
-//! Credentials: one login for one registry key, and which of a volume's secrets and of the node's
-//! files match a repository. Nothing named by a secret or a file is ever executed.
+//! Credentials: one login for one registry key, and which of a volume's secrets, of the node's
+//! files and of the administrator's credential providers match a repository. Nothing named by a
+//! secret or a file of logins is ever executed.
 
 mod docker_config;
 mod glob;
+mod key;
 mod keyring;
 mod logins;
 mod node_files;
+pub mod providers;
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! Metrics: what happened, counted where it happens, in the format of OpenMetrics.
 //!
-//! Every label is one of a fixed set of words. Nothing that a pod, an artifact or a registry
+//! Every label is one of a fixed set of words, or a name in the node's configuration. Nothing that a pod, an artifact or a registry
 //! chooses becomes one (a reference, a host, a namespace): any pod could fill the memory of the
 //! node and of Prometheus with them, and the logs have them. `docs/operations.md` lists all.
 
@@ -56,6 +56,12 @@ struct Part {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Provided {
+    provider: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
     code: &'static str,
 }
@@ -73,6 +79,31 @@ pub enum Phase {
     Store,
     /// A volume is mounted and recorded.
     Mount,
+}
+
+/// What came of a question to a credential provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Provision {
+    /// A kept answer did.
+    Cached,
+    /// The program answered.
+    Ok,
+    /// It did not, or not as it should.
+    Failed,
+    /// It took too long.
+    Timeout,
+}
+
+impl Provided {
+    fn new(provider: &str, answer: Provision) -> Self {
+        let outcome = match answer {
+            Provision::Cached => "cached",
+            Provision::Ok => "ok",
+            Provision::Failed => "failed",
+            Provision::Timeout => "timeout",
+        };
+        Self { provider: provider.into(), outcome }
+    }
 }
 
 /// How far the driver's registration with kubelet is.
@@ -115,6 +146,7 @@ struct Families {
     phase_duration: Histograms<Part>,
     downloaded: Counter,
     registry_requests: Family<Answer, Counter>,
+    credential_providers: Family<Provided, Counter>,
     volumes: Gauge<u64, AtomicU64>,
     store_trees: Gauge<u64, AtomicU64>,
     store_bytes: Gauge<u64, AtomicU64>,
@@ -136,6 +168,7 @@ impl Default for Metrics {
             phase_duration: Family::new_with_constructor(phases),
             downloaded: Counter::default(),
             registry_requests: Family::default(),
+            credential_providers: Family::default(),
             volumes: Gauge::default(),
             store_trees: Gauge::default(),
             store_bytes: Gauge::default(),
@@ -183,6 +216,12 @@ impl Families {
         all.register_with_unit("downloaded", "Received bytes of blobs", Unit::Bytes, bytes);
         let requests = self.registry_requests.clone();
         all.register("registry_requests", "Requests to registries and token services", requests);
+        let providers = self.credential_providers.clone();
+        all.register(
+            "credential_provider_requests",
+            "Questions to credential providers",
+            providers,
+        );
         all.register("volumes", "Volumes that are published here", self.volumes.clone());
         all.register("store_trees", "Trees in the store", self.store_trees.clone());
         let bytes = self.store_bytes.clone();
@@ -240,6 +279,18 @@ impl Metrics {
     /// A request is sent to a registry, or to a token service.
     pub fn request(&self) -> RegistryRequest {
         RegistryRequest::new(self)
+    }
+
+    /// There is a credential provider, by the name that the administrator gave it.
+    pub fn credential_provider(&self, provider: &str) {
+        for answer in [Provision::Cached, Provision::Ok, Provision::Failed, Provision::Timeout] {
+            drop(self.0.credential_providers.get_or_create(&Provided::new(provider, answer)));
+        }
+    }
+
+    /// A credential provider was asked.
+    pub fn provided(&self, provider: &str, answer: Provision) {
+        self.0.credential_providers.get_or_create(&Provided::new(provider, answer)).inc();
     }
 
     /// What the store holds now.

@@ -12,6 +12,7 @@ const SHOWN: usize = 6;
 pub fn diagnosis(error: &PullError, logins: &Logins) -> Option<String> {
     let refused =
         matches!(error.blame(), Blame::Unauthenticated | Blame::Forbidden | Blame::NotFound);
+    let refused = refused || error.lacked_a_login();
     // Of a pull that asked no registry, logins tell nothing.
     if !refused || matches!(error, PullError::NotPresent) {
         return None;

@@ -257,6 +257,20 @@ impl PullError {
         }
     }
 
+    /// Whether a registry turned the caller down while a login that it should have had could not
+    /// be obtained.
+    pub fn lacked_a_login(&self) -> bool {
+        match self {
+            Self::Resolve(SourceError::Registry(error))
+            | Self::ResolveMember { source: SourceError::Registry(error), .. } => {
+                error.lacked_a_login()
+            }
+            Self::Member { source, .. } => source.lacked_a_login(),
+            Self::BackOff(last) => last.lacked_a_login(),
+            _ => false,
+        }
+    }
+
     /// Whose move it is.
     pub fn blame(&self) -> Blame {
         match self {
@@ -317,6 +331,8 @@ fn source(error: &SourceError) -> Blame {
 
 fn registry(error: &RegistryError) -> Blame {
     match error {
+        // A credential provider failed: what the registry says is not its last word.
+        error if error.lacked_a_login() => Blame::Transient,
         RegistryError::Unauthorized { .. } => Blame::Unauthenticated,
         RegistryError::Forbidden { .. } => Blame::Forbidden,
         RegistryError::NotFound { .. } => Blame::NotFound,

@@ -19,8 +19,10 @@ pub enum Answer {
         /// What the server wrote, without control characters and at most 200 characters long.
         message: Option<String>,
     },
-    /// The credential cannot be had, or not be presented to this registry; nothing was sent.
+    /// The credential cannot be presented to this registry; nothing was sent.
     Unusable(Cow<'static, str>),
+    /// The credential could not be had; another time it may.
+    Unobtainable(String),
 }
 
 impl Answer {
@@ -28,7 +30,7 @@ impl Answer {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
-            Self::Unusable(_) => None,
+            Self::Unusable(_) | Self::Unobtainable(_) => None,
         }
     }
 }
@@ -37,6 +39,7 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unusable(why) => f.write_str(why),
+            Self::Unobtainable(why) => f.write_str(why),
             Self::Status { status, from, message } => {
                 write!(f, "{}", status_text(*status))?;
                 if let Some(from) = from {

@@ -252,6 +252,19 @@ impl RegistryError {
         matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NotFound { .. })
     }
 
+    /// Whether the caller was turned down while a login that it should have had could not be
+    /// obtained, so that it may be let in another time.
+    pub fn lacked_a_login(&self) -> bool {
+        match self {
+            Self::Unauthorized { attempts, .. }
+            | Self::Forbidden { attempts, .. }
+            | Self::NotFound { attempts, .. } => {
+                attempts.iter().any(|attempt| matches!(attempt.answer, Answer::Unobtainable(_)))
+            }
+            _ => false,
+        }
+    }
+
     /// The error for requests of which each was turned down. "Not found" says most, because only
     /// a caller who may look is told so by most registries; then "forbidden".
     pub(super) fn refused(target: &Arc<Target>, attempts: Vec<Attempt>) -> Self {

@@ -147,7 +147,8 @@ impl Registry {
 
     /// Gets the manifest that `selector` names, with the first of the candidates that the registry
     /// accepts. A refusal (401, 403, or 404, by which registries hide what is private) moves on
-    /// to the next candidate; any other failure ends the trial.
+    /// to the next candidate; any other failure ends the trial. Candidates that have to be
+    /// obtained are so only when all that are at hand were turned down.
     ///
     /// Without candidates the request is anonymous. With candidates there is one request that
     /// shows nothing, to learn how to log in. If the registry answers it with the manifest, the
@@ -162,21 +163,25 @@ impl Registry {
         let item = Item::Manifest(selector.clone());
         let target = Arc::new(Target { repository: repository.clone(), item });
         let mut trial = Trial { registry: self, target, selector, closed: None };
-        let Matched { credentials, failures } = candidates.matching(repository).await;
         let mut attempts = Vec::new();
-        let anonymous = credentials.is_empty().then_some(None);
-        for credential in credentials.iter().map(Some).chain(anonymous) {
-            match trial.attempt(credential).await? {
+        let Matched { credentials, mut failures } = candidates.matching(repository).await;
+        if let Some(resolved) = trial.all(credentials, &mut attempts).await? {
+            return Ok(resolved);
+        }
+        let further = candidates.further(repository).await;
+        failures.extend(further.failures);
+        if let Some(resolved) = trial.all(further.credentials, &mut attempts).await? {
+            return Ok(resolved);
+        }
+        if attempts.is_empty() {
+            match trial.attempt(None).await? {
                 Ok(resolved) => return Ok(resolved),
-                Err(answer) => {
-                    let origin = credential.map(|credential| credential.origin.clone());
-                    attempts.push(Attempt { origin, answer });
-                }
+                Err(answer) => attempts.push(Attempt { origin: None, answer }),
             }
         }
         attempts.extend(failures.into_iter().map(|Unobtainable { origin, problem }| Attempt {
             origin: Some(origin),
-            answer: Answer::Unusable(problem.into()),
+            answer: Answer::Unobtainable(problem),
         }));
         Err(RegistryError::refused(&trial.target, attempts))
     }
@@ -251,6 +256,21 @@ struct Trial<'a> {
 }
 
 impl Trial<'_> {
+    /// Candidates in their order: the manifest, or nothing if all were turned down.
+    async fn all(
+        &mut self,
+        credentials: Vec<Credential>,
+        attempts: &mut Vec<Attempt>,
+    ) -> Result<Option<Resolved>, RegistryError> {
+        for credential in credentials {
+            match self.attempt(Some(&credential)).await? {
+                Ok(resolved) => return Ok(Some(resolved)),
+                Err(answer) => attempts.push(Attempt { origin: Some(credential.origin), answer }),
+            }
+        }
+        Ok(None)
+    }
+
     /// One candidate: the manifest, or how the registry turned the candidate down.
     async fn attempt(
         &mut self,

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::secrets::{Found, PodSecrets, SecretsError};
 use super::{PublishRequest, Volumes};
+use crate::credentials::providers::{ProviderLogins, Providers, Workload};
 use crate::credentials::{Keyring, Logins, NodeFiles};
 
 /// What messages call the Secret whose data kubelet passes.
@@ -19,6 +20,8 @@ pub struct Sources {
     pub pod_secrets: Option<PodSecrets>,
     /// Files of the node, for all pods.
     pub node_files: Arc<NodeFiles>,
+    /// The node's credential providers, for all pods.
+    pub providers: Option<Arc<Providers>>,
 }
 
 impl Volumes {
@@ -40,7 +43,7 @@ impl Volumes {
     }
 
     /// The logins of a volume, from all sources: those of its own Secret, those of the pod's
-    /// Secrets, those of the node. Reads from disk.
+    /// Secrets, those of the node, and credential providers last. Reads from disk.
     pub(super) fn logins(
         &self,
         request: &PublishRequest,
@@ -55,7 +58,23 @@ impl Volumes {
         for warning in keyring.warnings() {
             tracing::warn!(volume_id = request.volume_id, warning, "pull secret");
         }
-        Ok(Logins::new(keyring).with_unread(found.unread))
+        let logins = Logins::new(keyring).with_unread(found.unread);
+        Ok(logins.with_providers(self.provided(request)))
+    }
+
+    /// What the node's credential providers are told of the pod.
+    fn provided(&self, request: &PublishRequest) -> Option<ProviderLogins> {
+        let (pod, tokens) = (&request.pod, &request.tokens);
+        let workload = || Workload {
+            namespace: pod.namespace.clone(),
+            service_account: pod.service_account.clone(),
+            pod_uid: pod.uid.clone(),
+            tokens: tokens
+                .audiences()
+                .filter_map(|audience| Some((audience.into(), tokens.get(audience)?.into())))
+                .collect(),
+        };
+        self.sources.providers.as_ref().map(|providers| providers.asked_for(Some(workload())))
     }
 }
 

@@ -22,6 +22,7 @@ mod namespace;
 mod node;
 mod node_credentials;
 mod pod_secrets;
+mod providers;
 mod real_api;
 #[cfg(target_env = "gnu")]
 mod removal;

@@ -5,7 +5,10 @@ mod secrets;
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use super::*;
+use crate::providers::Plugins;
 use crate::support::artifacts::{Layer, platforms};
 use crate::support::auth::{Auth, User};
 use crate::support::blobs::{Entry, Tar, gzip, gzip_bomb, header};
@@ -203,6 +206,30 @@ async fn logins(table: &mut Table, driver: &Driver, registry: &Registry) {
     table.add(driver, "The Secret is not valid JSON", &broken).await;
     let useless = private.clone().raw_secret("token", CANARY);
     table.add(driver, "The Secret holds no registry login", &useless).await;
+    providers(table, driver, registry).await;
+}
+
+/// Credential providers that give no login.
+async fn providers(table: &mut Table, driver: &Driver, registry: &Registry) {
+    let hosts = [registry.host()];
+    let tokens = json!({ "tokenAttributes": {
+        "serviceAccountTokenAudience": "sts.example",
+        "cacheType": "ServiceAccount",
+        "requireServiceAccount": true,
+    } });
+    for (situation, root, fields) in [
+        ("A credential provider of the node fails", "failing", json!({})),
+        ("A credential provider wants a token that kubelet does not send", "tokens", tokens),
+    ] {
+        let root = driver.root.join(root);
+        fs::create_dir(&root).unwrap();
+        let mut plugins = Plugins::new(&root);
+        plugins.add_with("cloud", &hosts, fields);
+        plugins.script("cloud", "exit 1");
+        let failing = plugins.driver().await;
+        table.add(&failing, situation, &volume(&failing, registry, "private/skill", "v1")).await;
+        failing.stop().await;
+    }
 }
 
 async fn references(table: &mut Table, driver: &Driver, registry: &Registry) {

@@ -12,6 +12,8 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::node::{Node, address, command};
+use crate::providers::Plugins;
+use crate::providers::node::flags;
 use crate::support::driver::connect;
 
 const HTTP: &str = "--http-endpoint=127.0.0.1:0";
@@ -144,7 +146,10 @@ fn every_call_and_pull_is_counted() {
         let skill = skills::code_review();
         artifacts::skillimage(&registry, "team/code-review", "v1", &skill);
         let directory = format!("--registration-dir={}", root.join("registration").display());
-        let node = Node::start(&root, &[HTTP, &directory]).await;
+        let mut plugins = Plugins::new(&root);
+        plugins.add("cloud", &["unused.example".into()]);
+        let [config, bin_dir] = flags(&plugins);
+        let node = Node::start(&root, &[HTTP, &directory, &config, &bin_dir]).await;
         let volume = |id, tag| Volume::new(&root, id, &registry.reference("team/code-review", tag));
 
         let scrape = Scrape::of(&node).await;
@@ -211,6 +216,13 @@ fn every_call_and_pull_is_counted() {
         assert_eq!(
             scrape.all("skillmount_registration"),
             registered.iter().map(|(series, value)| (series.as_str(), *value)).collect()
+        );
+
+        let provided = ["cached", "failed", "ok", "timeout"]
+            .map(|outcome| (format!("{{provider=\"cloud\",outcome=\"{outcome}\"}}"), 0));
+        assert_eq!(
+            scrape.all("skillmount_credential_provider_requests_total"),
+            provided.iter().map(|(series, value)| (series.as_str(), *value)).collect()
         );
 
         assert_eq!(scrape.described(), documented());

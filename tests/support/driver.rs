@@ -9,6 +9,7 @@ use std::time::Duration;
 use hyper_util::rt::TokioIo;
 use skillmount::artifact::descriptor::Platform;
 use skillmount::credentials::NodeFiles;
+use skillmount::credentials::providers::{Providers, ProvidersConfig};
 use skillmount::csi::identity::IdentityService;
 use skillmount::csi::node::NodeService;
 use skillmount::csi::server;
@@ -45,6 +46,7 @@ pub struct Setup {
     pub verification: Verification,
     pub pod_secrets: Option<PodSecrets>,
     pub node_credentials: Vec<PathBuf>,
+    pub providers: Option<ProvidersConfig>,
     pub collect: CollectPolicy,
 }
 
@@ -61,6 +63,7 @@ impl Default for Setup {
             verification: Verification::default(),
             pod_secrets: None,
             node_credentials: vec![],
+            providers: None,
             collect: CollectPolicy::default(),
         }
     }
@@ -88,6 +91,8 @@ pub struct Volume {
     pub read_only: bool,
     pub attributes: HashMap<String, String>,
     pub secrets: HashMap<String, String>,
+    /// That of the pod.
+    pub service_account: String,
 }
 
 impl Driver {
@@ -113,7 +118,10 @@ impl Driver {
         let weak_puller = Arc::downgrade(&puller);
         let volumes = Volumes::new(store, setup.mounter, puller);
         let node_files = Arc::new(NodeFiles::new(setup.node_credentials));
-        let sources = Sources { pod_secrets: setup.pod_secrets, node_files };
+        let providers = setup.providers.map(|config| {
+            Arc::new(Providers::load(config).expect("load the credential providers"))
+        });
+        let sources = Sources { pod_secrets: setup.pod_secrets, node_files, providers };
         let volumes = Arc::new(volumes.with_sources(sources));
         volumes.recover().expect("recover");
         let socket = root.join("csi.sock");
@@ -229,6 +237,7 @@ impl Volume {
             read_only: true,
             attributes: [("reference".to_owned(), reference.to_owned())].into(),
             secrets: HashMap::new(),
+            service_account: "default".into(),
         }
     }
 
@@ -250,6 +259,11 @@ impl Volume {
         self.raw_secret(".dockerconfigjson", &json)
     }
 
+    pub fn service_account(mut self, name: &str) -> Self {
+        self.service_account = name.into();
+        self
+    }
+
     pub fn raw_secret(mut self, key: &str, value: &str) -> Self {
         self.secrets.insert(key.into(), value.into());
         self
@@ -268,7 +282,7 @@ impl Volume {
             ("csi.storage.k8s.io/pod.name", "agent"),
             ("csi.storage.k8s.io/pod.namespace", "team"),
             ("csi.storage.k8s.io/pod.uid", POD_UID),
-            ("csi.storage.k8s.io/serviceAccount.name", "default"),
+            ("csi.storage.k8s.io/serviceAccount.name", self.service_account.as_str()),
             ("csi.storage.k8s.io/ephemeral", "true"),
         ] {
             volume_context.entry(key.into()).or_insert_with(|| value.into());

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::credentials::Salt;
+use crate::credentials::key::{MAX_KEY, split_port};
+use crate::credentials::{Salt, glob};
 use crate::reference::Reference;
 
 fn repository(reference: &str) -> Repository {
