@@ -14,7 +14,7 @@ use saphyr_parser::{Event, Parser};
 const DRIVER: &str = "csi.skillmount.dev";
 
 /// The flags and variables of `skillmount node` that a manifest may use.
-const FLAGS: [&str; 24] = [
+const FLAGS: [&str; 28] = [
     "--ca-file",
     "--connect-timeout",
     "--driver-name",
@@ -23,6 +23,7 @@ const FLAGS: [&str; 24] = [
     "--kubelet-endpoint",
     "--log-format",
     "--log-level",
+    "--max-concurrent-downloads",
     "--max-concurrent-pulls",
     "--max-depth",
     "--max-entries",
@@ -33,11 +34,14 @@ const FLAGS: [&str; 24] = [
     "--max-skill-md-bytes",
     "--max-unpacked-bytes",
     "--max-zstd-window-log",
+    "--mirror-credentials",
     "--node-id",
     "--plain-http",
     "--pull-timeout",
     "--read-timeout",
     "--registration-dir",
+    "--registries-conf",
+    "--registry-hosts-dir",
     "--state-dir",
 ];
 const VARIABLES: [&str; 2] = ["NODE_NAME", "SKILLMOUNT_KUBELET_ENDPOINT"];

@@ -16,6 +16,8 @@ mod deadline;
 mod gc;
 mod messages;
 mod metrics;
+mod mirror_logins;
+mod mirrors;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod node;
@@ -32,6 +34,7 @@ mod sharing;
 mod support;
 #[cfg(target_env = "gnu")]
 mod tracer;
+mod transport;
 mod twelve;
 mod unpublish;
 mod validation;

@@ -42,6 +42,8 @@ pub struct Setup {
     pub verification: Verification,
     pub node_credentials: Vec<PathBuf>,
     pub collect: CollectPolicy,
+    /// Layers that are downloaded at once.
+    pub downloads: usize,
 }
 
 impl Default for Setup {
@@ -57,6 +59,7 @@ impl Default for Setup {
             verification: Verification::default(),
             node_credentials: vec![],
             collect: CollectPolicy::default(),
+            downloads: PullConfig::default().downloads,
         }
     }
 }
@@ -97,6 +100,7 @@ impl Driver {
             limits: setup.limits,
             platform: setup.platform,
             concurrent: 8,
+            downloads: setup.downloads,
             timeout: Duration::from_secs(60),
             backoff: setup.backoff,
             verification: setup.verification,

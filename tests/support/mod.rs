@@ -24,6 +24,7 @@ mod content;
 pub mod driver;
 pub mod faults;
 pub mod gate;
+mod listener;
 pub mod log;
 pub mod registry;
 mod routes;
