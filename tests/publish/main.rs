@@ -13,6 +13,7 @@ mod backoff;
 mod canary;
 mod crash;
 mod deadline;
+mod faults;
 mod gc;
 mod messages;
 mod metrics;
