@@ -9,7 +9,7 @@ use crate::artifact::descriptor::Platform;
 use crate::artifact::lifecycle::{Status, UnknownStatus};
 use crate::observability::logging::LogFormat;
 use crate::pull::PullConfig;
-use crate::registry::RegistryConfig;
+use crate::registry::{HostsConfig, RegistryConfig};
 use crate::unpack::Limits;
 
 /// How registries are reached.
@@ -22,6 +22,16 @@ pub(super) struct RegistryArgs {
     /// PEM file of CA certificates to trust besides the system's; may be repeated
     #[arg(long, value_name = "FILE", env = "SKILLMOUNT_CA_FILE", value_delimiter = ',')]
     ca_file: Vec<PathBuf>,
+    /// Directory with a directory for each registry, as in containerd's config_path (hosts.toml);
+    /// may be repeated
+    #[arg(long, value_name = "DIR", env = "SKILLMOUNT_REGISTRY_HOSTS_DIR", value_delimiter = ',')]
+    registry_hosts_dir: Vec<PathBuf>,
+    /// File with mirrors and blocked registries (containers-registries.conf); FILE.d is read too
+    #[arg(long, value_name = "FILE", env = "SKILLMOUNT_REGISTRIES_CONF")]
+    registries_conf: Option<PathBuf>,
+    /// Mirror (host[:port]) that is shown the logins for the registry it mirrors; may be repeated
+    #[arg(long, value_name = "HOST", env = "SKILLMOUNT_MIRROR_CREDENTIALS", value_delimiter = ',')]
+    mirror_credentials: Vec<String>,
     /// Seconds to wait for a connection
     #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SKILLMOUNT_CONNECT_TIMEOUT",
           value_parser = clap::value_parser!(u64).range(1..=600))]
@@ -40,6 +50,11 @@ impl RegistryArgs {
         RegistryConfig {
             plain_http: self.plain_http.clone(),
             ca_files: self.ca_file.clone(),
+            hosts: HostsConfig {
+                directories: self.registry_hosts_dir.clone(),
+                registries_conf: self.registries_conf.clone(),
+            },
+            mirror_credentials: self.mirror_credentials.clone(),
             connect_timeout: Duration::from_secs(self.connect_timeout),
             read_timeout: Duration::from_secs(self.read_timeout),
             manifest_bytes: self.max_manifest_bytes,
@@ -81,6 +96,10 @@ pub(super) struct LimitArgs {
     #[arg(long, default_value_t = 8, env = "SKILLMOUNT_MAX_CONCURRENT_PULLS",
           value_parser = clap::value_parser!(u32).range(1..=1024))]
     max_concurrent_pulls: u32,
+    /// Layers that all pulls download at once
+    #[arg(long, default_value_t = 16, env = "SKILLMOUNT_MAX_CONCURRENT_DOWNLOADS",
+          value_parser = clap::value_parser!(u32).range(1..=256))]
+    max_concurrent_downloads: u32,
     /// Seconds that one pull may take
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, env = "SKILLMOUNT_PULL_TIMEOUT",
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -111,6 +130,7 @@ impl LimitArgs {
             },
             platform: Platform::node(),
             concurrent: self.max_concurrent_pulls as usize,
+            downloads: self.max_concurrent_downloads as usize,
             timeout: Duration::from_secs(self.pull_timeout),
             // Who calls a command means it.
             backoff: Duration::ZERO,

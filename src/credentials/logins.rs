@@ -28,6 +28,18 @@ pub struct Matched {
     pub failures: Vec<Unobtainable>,
 }
 
+impl Matched {
+    /// Adds what comes after, each login once.
+    pub fn add(&mut self, other: Self) {
+        for credential in other.credentials {
+            if self.credentials.iter().all(|known| known.login != credential.login) {
+                self.credentials.push(credential);
+            }
+        }
+        self.failures.extend(other.failures);
+    }
+}
+
 /// A source that is for a repository and gave nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unobtainable {

@@ -342,7 +342,9 @@ fn registry(error: &RegistryError) -> Blame {
         | RegistryError::Interrupted { .. }
         | RegistryError::Timeout { .. }
         | RegistryError::Truncated { .. } => Blame::Transient,
-        RegistryError::Certificate { .. }
+        RegistryError::NoHost { .. } => error.furthest().map_or(Blame::Transient, registry),
+        RegistryError::Hosts { .. }
+        | RegistryError::Certificate { .. }
         | RegistryError::Tls { .. }
         | RegistryError::Realm { .. }
         | RegistryError::Protocol { .. } => Blame::Configuration,

@@ -5,11 +5,11 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinError;
 
-use super::error::{Blame, PullError};
+use super::error::PullError;
 use super::progress::Progress;
 use super::source::Origin;
 use crate::artifact::plan::{Layer, Plan};
@@ -18,11 +18,26 @@ use crate::unpack::Limits;
 use crate::unpack::Sink;
 use crate::unpack::{Unpacked, Unpacker};
 
-/// How many chunks wait between the socket and the unpacker. A chunk is what the socket gave,
-/// some 16 KiB: enough to keep both sides busy, little enough to hold in memory.
-const QUEUE: usize = 32;
+/// How many bytes of one layer wait between the socket and the unpacker: enough to keep both sides
+/// busy, little enough to hold in memory. A chunk is what the socket gave, some 16 KiB; one may be
+/// larger than all of this, and then waits alone.
+const QUEUE: u32 = 512 << 10;
 
-/// Downloads the plan's layers, lowest first, and unpacks them as they come. `held` is what the
+/// How many layers are downloaded ahead of the one that is unpacked.
+const AHEAD: usize = 3;
+
+/// How many layers are downloaded at once by all pulls of the node.
+#[derive(Debug, Clone)]
+pub(super) struct Downloads(Arc<Semaphore>);
+
+impl Downloads {
+    pub(super) fn new(most: usize) -> Self {
+        Self(Arc::new(Semaphore::new(most.max(1))))
+    }
+}
+
+/// Downloads the plan's layers and unpacks them, lowest first, as they come. The next ones are
+/// downloaded meanwhile. `held` is what the
 /// sink writes to: it is given back with the files, and else dropped where they are written, after
 /// the last of them, also if nobody waits for this any more.
 pub(super) async fn lay_out<S: Sink + 'static, H: Send + 'static>(
@@ -30,21 +45,23 @@ pub(super) async fn lay_out<S: Sink + 'static, H: Send + 'static>(
     origin: &Origin,
     plan: &Plan,
     (sink, held): (S, H),
-    limits: Limits,
+    bounds: (Limits, &Downloads),
     progress: &Arc<Progress>,
 ) -> Result<(Unpacked<S>, H), PullError> {
-    let (jobs, work) = mpsc::channel(1);
+    let (limits, downloads) = bounds;
+    let (jobs, work) = mpsc::unbounded_channel();
     let unpacking = tokio::task::spawn_blocking(move || {
         let unpacked = unpack(work, sink, limits);
         unpacked.map(|unpacked| (unpacked, held))
     });
-    let fetched = fetch(registry, origin, plan, limits, progress, jobs).await;
+    let fetch = Fetch { registry, origin, cap: limits.total_bytes, downloads, progress, jobs };
+    let fetched = fetch.all(&plan.layers).await;
     let unpacked = unpacking.await.map_err(panicked)?;
     match fetched {
-        // What broke the download also broke the unpacking: tell the cause. But a limit holds
-        // whether or not the rest would have come.
+        // What broke the download also broke the unpacking: tell the cause. But what is wrong with
+        // the bytes that came is wrong whether or not the rest would have come.
         Err(Stopped::Download(error)) => match unpacked {
-            Err(limit) if matches!(limit.blame(), Blame::Exhausted) => Err(limit),
+            Err(PullError::Unpack(found)) if !found.is_read() => Err(found.into()),
             _ => Err(error),
         },
         // The unpacker hung up: its error is the cause.
@@ -61,45 +78,91 @@ enum Stopped {
     Unpacker,
 }
 
-async fn fetch(
-    registry: &Registry,
-    origin: &Origin,
-    plan: &Plan,
-    limits: Limits,
-    progress: &Progress,
-    jobs: mpsc::Sender<(Layer, Chunks)>,
-) -> Result<(), Stopped> {
-    for layer in &plan.layers {
+/// The downloads of one plan.
+struct Fetch<'a> {
+    registry: &'a Registry,
+    origin: &'a Origin,
+    /// The most bytes of a layer of which nobody says how many it has.
+    cap: u64,
+    downloads: &'a Downloads,
+    progress: &'a Progress,
+    jobs: mpsc::UnboundedSender<(Layer, Chunks)>,
+}
+
+impl Fetch<'_> {
+    /// All layers, some at a time. The failure that counts is that of the lowest layer, whichever
+    /// came first.
+    async fn all(self, layers: &[Layer]) -> Result<(), Stopped> {
+        let mut turn = None;
+        let mut downloads = Vec::with_capacity(layers.len());
+        for layer in layers {
+            let (next, mine) = oneshot::channel();
+            downloads.push(self.one(layer, turn.replace(mine), next).boxed());
+        }
+        stream::iter(downloads).buffered(1 + AHEAD).try_collect().await
+    }
+
+    /// One layer. It begins when the one below has begun, so that whoever has a place for a layer
+    /// has one for all below it: of the pulls that hold places, each can go on, and none waits for
+    /// ever. The place is given back when the unpacker has taken the last byte; so what waits for
+    /// it is bounded on the whole node.
+    async fn one(
+        &self,
+        layer: &Layer,
+        turn: Option<oneshot::Receiver<()>>,
+        next: oneshot::Sender<()>,
+    ) -> Result<(), Stopped> {
+        if let Some(turn) = turn
+            && turn.await.is_err()
+        {
+            return Err(Stopped::Unpacker);
+        }
+        let place = self.downloads.0.clone().acquire_owned().await;
+        let place = place.map_err(|_| Stopped::Unpacker)?;
+        let (sender, queue) = mpsc::unbounded_channel();
+        let chunks = Chunks { queue, chunk: Bytes::new(), room: None, ended: false, _place: place };
+        self.jobs.send((layer.clone(), chunks)).map_err(|_| Stopped::Unpacker)?;
+        // An error says that there is no next one.
+        next.send(()).ok();
+        self.transfer(layer, &sender).await
+    }
+
+    async fn transfer(
+        &self,
+        layer: &Layer,
+        sender: &mpsc::UnboundedSender<Chunk>,
+    ) -> Result<(), Stopped> {
         let descriptor = &layer.descriptor;
         let failed = |source| {
             Stopped::Download(PullError::Download { layer: descriptor.digest.clone(), source })
         };
-        let (sender, chunks) = mpsc::channel(QUEUE);
-        let chunks = Chunks { queue: chunks, chunk: Bytes::new(), ended: false };
-        if jobs.send((layer.clone(), chunks)).await.is_err() {
-            return Err(Stopped::Unpacker);
-        }
-        let mut stream = origin
-            .blob(registry, &descriptor.digest, descriptor.size, limits.total_bytes)
+        let room = Arc::new(Semaphore::new(QUEUE as usize));
+        let mut blob = self
+            .origin
+            .blob(self.registry, &descriptor.digest, descriptor.size, self.cap)
             .await
             .map_err(failed)?;
-        while let Some(chunk) = stream.next().await {
+        while let Some(chunk) = blob.next().await {
             let chunk = chunk.map_err(failed)?;
-            progress.advance(chunk.len() as u64);
-            if !chunk.is_empty() && sender.send(chunk).await.is_err() {
-                return Err(Stopped::Unpacker);
+            self.progress.advance(chunk.len() as u64);
+            if chunk.is_empty() {
+                continue;
             }
+            let length = u32::try_from(chunk.len()).unwrap_or(QUEUE).min(QUEUE);
+            let room = tokio::select! {
+                room = room.clone().acquire_many_owned(length) => room.ok(),
+                () = sender.closed() => None,
+            };
+            let room = room.ok_or(Stopped::Unpacker)?;
+            sender.send((chunk, Some(room))).map_err(|_| Stopped::Unpacker)?;
         }
         // An empty chunk says that this was all; a queue that just ends says that it was not.
-        if sender.send(Bytes::new()).await.is_err() {
-            return Err(Stopped::Unpacker);
-        }
+        sender.send((Bytes::new(), None)).map_err(|_| Stopped::Unpacker)
     }
-    Ok(())
 }
 
 fn unpack<S: Sink>(
-    mut work: mpsc::Receiver<(Layer, Chunks)>,
+    mut work: mpsc::UnboundedReceiver<(Layer, Chunks)>,
     sink: S,
     limits: Limits,
 ) -> Result<Unpacked<S>, PullError> {
@@ -110,20 +173,27 @@ fn unpack<S: Sink>(
     Ok(unpacker.finish())
 }
 
-/// The blocking end of the queue.
+/// Bytes, and the room that they take in the queue.
+type Chunk = (Bytes, Option<OwnedSemaphorePermit>);
+
+/// The blocking end of the queue, which `room` bounds.
 struct Chunks {
-    queue: mpsc::Receiver<Bytes>,
+    queue: mpsc::UnboundedReceiver<Chunk>,
     chunk: Bytes,
+    room: Option<OwnedSemaphorePermit>,
     ended: bool,
+    /// The layer's place among the node's downloads.
+    _place: OwnedSemaphorePermit,
 }
 
 impl Read for Chunks {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.chunk.is_empty() && !self.ended {
+            self.room = None;
             match self.queue.blocking_recv() {
                 None => return Err(io::Error::other("the download ended early")),
-                Some(chunk) if chunk.is_empty() => self.ended = true,
-                Some(chunk) => self.chunk = chunk,
+                Some((chunk, _)) if chunk.is_empty() => self.ended = true,
+                Some((chunk, room)) => (self.chunk, self.room) = (chunk, room),
             }
         }
         let length = buffer.len().min(self.chunk.len());

@@ -53,7 +53,10 @@ impl Local<'_> {
         let store = &self.puller.store;
         let is_served = match self.puller.config.verification.is_needed(repository) {
             true => {
-                let identities = self.request.logins.identities(repository, store.salt());
+                let names = self.puller.registry.known_as(repository);
+                let logins = &self.request.logins;
+                let identities: Vec<_> =
+                    names.iter().flat_map(|name| logins.identities(name, store.salt())).collect();
                 store.is_granted(repository, digest, &identities)
             }
             // A document that only another repository had is not this one's.

@@ -58,6 +58,8 @@ pub struct PullConfig {
     pub platform: Platform,
     /// How many pulls run at once.
     pub concurrent: usize,
+    /// How many layers all pulls download at once.
+    pub downloads: usize,
     /// How long one pull may take.
     pub timeout: Duration,
     /// How long a pull that failed is not tried again, the first time; zero means not at all.
@@ -78,6 +80,7 @@ impl Default for PullConfig {
             limits: Limits::default(),
             platform: Platform::node(),
             concurrent: 8,
+            downloads: 16,
             timeout: Duration::from_secs(1800),
             backoff: Duration::from_secs(10),
             refuse_status: vec![Status::Archived],
@@ -164,6 +167,7 @@ pub struct Puller {
     store: Arc<Store>,
     config: PullConfig,
     slots: Semaphore,
+    downloads: layers::Downloads,
     flights: Flights<Key, Arc<Pulled>, PullError>,
     backoff: Backoff,
     /// Held while garbage is collected.
@@ -176,12 +180,14 @@ impl Puller {
     /// A puller into `store`.
     pub fn new(registry: Registry, store: Arc<Store>, config: PullConfig) -> Self {
         let slots = Semaphore::new(config.concurrent.max(1));
+        let downloads = layers::Downloads::new(config.downloads);
         let backoff = Backoff::new(config.backoff);
         Self {
             registry,
             store,
             config,
             slots,
+            downloads,
             flights: Flights::default(),
             backoff,
             collecting: Mutex::default(),

@@ -118,10 +118,10 @@ impl Puller {
         let staging = blocking(move || puller.store.stage()).await?.map_err(PullError::State)?;
         let directory = staging.tree_fd().try_clone_to_owned().map_err(PullError::State)?;
         let sink = DiskSink::new(directory);
-        let limits = self.config.limits;
+        let bounds = (self.config.limits, &self.downloads);
         let held = (sink, staging);
         let (unpacked, staging) =
-            layers::lay_out(&self.registry, &part.origin, &part.plan, held, limits, progress)
+            layers::lay_out(&self.registry, &part.origin, &part.plan, held, bounds, progress)
                 .await?;
         progress.enter(Step::Storing);
         let downloaded = Instant::now();

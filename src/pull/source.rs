@@ -87,11 +87,13 @@ pub enum SourceError {
 impl SourceError {
     /// Whether there is no such thing.
     pub fn is_not_found(&self) -> bool {
-        matches!(
-            self,
-            Self::Registry(RegistryError::NotFound { .. })
-                | Self::Layout(LayoutError::NoBlob { .. })
-        )
+        match self {
+            // Of several hosts, what the one says that got furthest.
+            Self::Registry(error) => {
+                matches!(error.furthest().unwrap_or(error), RegistryError::NotFound { .. })
+            }
+            Self::Layout(error) => matches!(error, LayoutError::NoBlob { .. }),
+        }
     }
 }
 

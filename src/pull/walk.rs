@@ -97,17 +97,17 @@ impl<'a> Walk<'a> {
             }
         };
         let repository = reference.repository();
-        let logins = &*self.request.logins;
+        let logins = || self.request.logins.clone() as _;
         if let Some(known) = known {
             let selector = Selector::Digest(known);
-            match self.registry.resolve(repository, &selector, logins).await {
+            match self.registry.resolve(repository, &selector, logins()).await {
                 // The answer would name a digest that this caller may not know, and the tag may
                 // have another one now.
                 Err(error) if error.is_refusal() => {}
                 answer => return resolved(answer),
             }
         }
-        resolved(self.registry.resolve(repository, &reference.selector(), logins).await)
+        resolved(self.registry.resolve(repository, &reference.selector(), logins()).await)
     }
 
     fn choose(&self, digest: &Digest, index: &Index) -> Result<Choice, PullError> {
@@ -308,7 +308,7 @@ impl<'a> Walk<'a> {
         selector: &Selector,
     ) -> Result<Resolved, PullError> {
         let repository = reference.repository();
-        let answer = self.registry.resolve(repository, selector, &*self.request.logins).await;
+        let answer = self.registry.resolve(repository, selector, self.request.logins.clone()).await;
         let resolved = answer.map_err(|source| {
             let reference = reference.to_string();
             PullError::ResolveMember { reference, source: source.into() }

@@ -33,6 +33,25 @@ pub struct Repository {
 }
 
 impl Repository {
+    /// A path on a host that is known to be one: a mirror's, say. Nothing is guessed and nothing
+    /// added to the path; only Docker Hub's hosts are called by its name.
+    pub fn at(host: &str, path: &str) -> Result<Self, ReferenceError> {
+        let host = host.to_ascii_lowercase();
+        let reference = || format!("{host}/{path}");
+        if !is_registry(&host) {
+            let reference = reference();
+            return Err(ReferenceError::Registry { reference, registry: host });
+        }
+        if let Some(problem) = path_problem(path) {
+            return Err(ReferenceError::Path {
+                reference: reference(),
+                path: path.into(),
+                problem,
+            });
+        }
+        Ok(Self { registry: canonical(host), path: path.into() })
+    }
+
     /// The registry's `host[:port]`.
     pub fn registry(&self) -> &str {
         &self.registry
@@ -215,10 +234,7 @@ fn repository(reference: &str, name: &str) -> Result<Repository, ReferenceError>
     if !is_registry(&host) {
         return Err(ReferenceError::Registry { reference: reference.into(), registry: host });
     }
-    let host = match host.as_str() {
-        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
-        _ => host,
-    };
+    let host = canonical(host);
     let path = match host == DOCKER_HUB && !path.contains('/') && !path.is_empty() {
         true => format!("library/{path}"),
         false => path,
@@ -227,6 +243,14 @@ fn repository(reference: &str, name: &str) -> Result<Repository, ReferenceError>
         return Err(ReferenceError::Path { reference: reference.into(), path, problem });
     }
     Ok(Repository { registry: host, path })
+}
+
+/// Docker Hub by its one name.
+fn canonical(host: String) -> String {
+    match host.as_str() {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER_HUB.to_owned(),
+        _ => host,
+    }
 }
 
 fn is_tag(tag: &str) -> bool {

@@ -8,18 +8,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::StatusCode;
+use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
 use super::answer::Answer;
+use super::ask::Ask;
 use super::challenge::Challenge;
 use super::error::{RegistryError, Target};
 use super::host::{Api, host_name};
 use super::http::Transport;
 use crate::credentials::{Credential, Login};
-use crate::reference::Repository;
 
 /// The longest answer of a token service, in bytes.
 const TOKEN_BYTES: u64 = 1 << 20;
@@ -66,14 +67,6 @@ impl fmt::Debug for Authorization {
 }
 
 impl Authorization {
-    pub(super) fn apply(&self, request: RequestBuilder) -> RequestBuilder {
-        match self {
-            Self::None => request,
-            Self::Basic { username, password } => request.basic_auth(username, Some(password)),
-            Self::Bearer { token, .. } => request.bearer_auth(token),
-        }
-    }
-
     /// Whether a new token is due.
     pub(super) fn is_stale(&self) -> bool {
         matches!(self, Self::Bearer { renew_at: Some(at), .. } if *at <= Instant::now())
@@ -121,7 +114,8 @@ impl Authenticator<'_> {
         match (challenge, login) {
             (Some(Challenge::Bearer { realm, service, scope }), _) => {
                 let service = service.as_deref();
-                let scope = scope_for(&self.target.repository, scope.as_deref());
+                let scope =
+                    scope_for(self.api.path(), self.target.repository.path(), scope.as_deref());
                 self.token(realm, service, &scope, login).await
             }
             (Some(Challenge::Basic), Some(Login::Basic { username, password })) => {
@@ -145,12 +139,8 @@ impl Authenticator<'_> {
         let url = self.check_realm(realm)?;
         let host = authority(&url);
         let secrets: Vec<_> = login.into_iter().map(Login::secret).collect();
-        let reply = self
-            .transport
-            .exchange(self.target, &host, TOKEN_BYTES, &secrets, || {
-                token_request(self.transport, &url, service, scope, login)
-            })
-            .await?;
+        let ask = token_request(self.api.service(url, &host), service, scope, login);
+        let reply = self.transport.exchange(self.target, &ask, TOKEN_BYTES, &secrets).await?;
         let problem = |problem: &str| {
             AuthError::Failed(RegistryError::Protocol {
                 target: self.target.clone(),
@@ -166,7 +156,7 @@ impl Authenticator<'_> {
                     reply.status
                 )));
             }
-            let from = (host != self.api.host).then(|| host.clone());
+            let from = (host != self.api.host()).then(|| host.clone());
             return Err(AuthError::Refused(reply.answer(from)));
         }
         let token: Token = serde_json::from_slice(&reply.body)
@@ -194,50 +184,36 @@ impl Authenticator<'_> {
         if !url.username().is_empty() || url.password().is_some() {
             return refuse(shown, "comes with a login of its own");
         }
-        let same = || host_name(&host) == host_name(&self.api.host);
+        let same = || host_name(&host) == host_name(self.api.host());
         match url.scheme() {
             "https" if !host.is_empty() => Ok(url),
-            "http" if self.api.plain && (same() || self.plain_http.contains(&host)) => Ok(url),
+            "http" if self.api.is_plain() && (same() || self.plain_http.contains(&host)) => Ok(url),
             _ => refuse(shown, "is not an https URL"),
         }
     }
 }
 
-fn token_request(
-    transport: &Transport,
-    url: &Url,
-    service: Option<&str>,
-    scope: &str,
-    login: Option<&Login>,
-) -> RequestBuilder {
+fn token_request(mut ask: Ask, service: Option<&str>, scope: &str, login: Option<&Login>) -> Ask {
     let mut fields: Vec<(&str, &str)> = Vec::new();
     fields.extend(service.map(|service| ("service", service)));
     fields.push(("scope", scope));
-    let encode = |mut url: Url, fields: &[(&str, &str)]| {
-        url.query_pairs_mut().extend_pairs(fields);
-        url
-    };
-    match login {
-        Some(Login::Identity(token)) => {
-            fields.extend([
-                ("grant_type", "refresh_token"),
-                ("client_id", CLIENT_ID),
-                ("refresh_token", token),
-            ]);
-            let mut body = url::form_urlencoded::Serializer::new(String::new());
-            body.extend_pairs(&fields);
-            transport
-                .strict
-                .post(url.clone())
-                .header("Content-Type", "application/x-www-form-urlencoded")
-                .body(body.finish())
-        }
-        Some(Login::Basic { username, password }) => {
-            fields.push(("account", username));
-            transport.client.get(encode(url.clone(), &fields)).basic_auth(username, Some(password))
-        }
-        Some(Login::Bearer(_)) | None => transport.client.get(encode(url.clone(), &fields)),
+    if let Some(Login::Identity(token)) = login {
+        fields.extend([
+            ("grant_type", "refresh_token"),
+            ("client_id", CLIENT_ID),
+            ("refresh_token", token),
+        ]);
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs(&fields);
+        ask.form = Some(form.finish());
+        return ask.header(CONTENT_TYPE, "application/x-www-form-urlencoded");
     }
+    if let Some(Login::Basic { username, password }) = login {
+        fields.push(("account", username));
+        ask.basic(username, password);
+    }
+    ask.url.query_pairs_mut().extend_pairs(&fields);
+    ask
 }
 
 #[derive(Deserialize)]
@@ -276,14 +252,15 @@ fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The challenge's scope if it is about this repository, else the one that a pull needs.
-fn scope_for(repository: &Repository, scope: Option<&str>) -> String {
-    let prefix = format!("repository:{}:", repository.path());
-    scope
-        .unwrap_or_default()
-        .split(' ')
-        .find(|scope| scope.starts_with(&prefix))
-        .map_or_else(|| format!("{prefix}pull"), Into::into)
+/// The challenge's scope if it is about this repository, else the one that a pull needs. `path` is
+/// what this host calls it; a mirror may still name it as it is known elsewhere.
+fn scope_for(path: &str, original: &str, scope: Option<&str>) -> String {
+    let scopes = || scope.unwrap_or_default().split(' ');
+    let named = |name: &str| {
+        let prefix = format!("repository:{name}:");
+        scopes().find(|scope| scope.starts_with(&prefix)).map(str::to_owned)
+    };
+    named(path).or_else(|| named(original)).unwrap_or_else(|| format!("repository:{path}:pull"))
 }
 
 /// `host[:port]` of a URL.
@@ -339,7 +316,11 @@ mod tests {
             (Some("registry:catalog:* repository:a/b:pull"), "repository:a/b:pull"),
             (Some("repository:a/bc:pull"), "repository:a/b:pull"),
         ] {
-            assert_eq!(scope_for(reference.repository(), scope), expected, "{scope:?}");
+            let path = reference.repository().path();
+            assert_eq!(scope_for(path, path, scope), expected, "{scope:?}");
         }
+        let mirror = |scope| scope_for("cache/a/b", "a/b", scope);
+        assert_eq!(mirror(None), "repository:cache/a/b:pull");
+        assert_eq!(mirror(Some("repository:a/b:pull")), "repository:a/b:pull");
     }
 }

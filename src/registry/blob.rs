@@ -1,5 +1,6 @@
 //! Blobs: as long as the network wants, as large as the descriptor says, resumed where it broke.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,10 @@ use reqwest::{Response, StatusCode};
 
 use super::access::Access;
 use super::error::{Item, RegistryError, Target};
+use super::hosts::Route;
 use super::http::{ATTEMPTS, MAX_RETRY_AFTER, Opened, Reply, classify, overload, retry_after};
+use super::search::{Failed, Search};
+use super::session::Session;
 use crate::reference::Digest;
 
 /// A blob's bytes in order. It ends after the first error.
@@ -27,11 +31,14 @@ pub(super) async fn open(
     size: u64,
     cap: u64,
 ) -> Result<BlobStream, RegistryError> {
-    let item = Item::Blob(digest.clone());
     let mut download = Download {
-        access: access.clone(),
-        target: Arc::new(Target { repository: access.repository().clone(), item }),
-        url: access.api().url(&format!("{}/blobs/{digest}", access.repository().path())),
+        session: access.session.clone(),
+        others: access.search.others(&access.session).into(),
+        manifest: access.manifest.clone(),
+        search: access.search.clone(),
+        failed: Vec::new(),
+        target: access.search.target(&access.session, Item::Blob(digest.clone())),
+        digest: digest.clone(),
         size,
         limit: if size > 0 { size } else { cap },
         received: 0,
@@ -42,17 +49,27 @@ pub(super) async fn open(
         body: None,
     };
     // The first answer is awaited here, so that a refusal is an error of the call.
-    download.connect().await?;
+    while let Err(error) = download.connect().await {
+        download.elsewhere(error).await?;
+    }
     Ok(Box::pin(stream::try_unfold(download, |mut download| async move {
         Ok(download.next().await?.map(|bytes| (bytes, download)))
     })))
 }
 
 struct Download {
-    access: Access,
+    session: Session,
+    /// The hosts that were not asked yet.
+    others: VecDeque<Arc<Route>>,
+    /// What a login at another host is proved with.
+    manifest: Digest,
+    search: Arc<Search>,
+    /// What went wrong at earlier hosts.
+    failed: Vec<Failed>,
     target: Arc<Target>,
-    /// Made of the digest. A descriptor's `urls`, which may lead anywhere, are never followed.
-    url: String,
+    /// All that URLs are made of. A descriptor's `urls`, which may lead anywhere, are never
+    /// followed.
+    digest: Digest,
     /// What the descriptor says, in bytes; 0 is unknown.
     size: u64,
     /// More bytes than this are an error.
@@ -72,6 +89,43 @@ struct Download {
 impl Download {
     async fn next(&mut self) -> Result<Option<Bytes>, RegistryError> {
         loop {
+            match self.piece().await {
+                Ok(piece) => return Ok(piece),
+                Err(error) => self.elsewhere(error).await?,
+            }
+        }
+    }
+
+    /// Goes on at the next host that lets the caller in; or else the error of all hosts. Bytes that
+    /// the descriptor has no room for have been counted: that is the content's fault.
+    async fn elsewhere(&mut self, error: RegistryError) -> Result<(), RegistryError> {
+        self.failed.push((self.host().to_owned(), error));
+        while self.received <= self.limit
+            && let Some(route) = self.others.pop_front()
+        {
+            match self.search.session(&route, &self.manifest).await {
+                Ok(session) => {
+                    tracing::debug!(target = %self.target, host = route.host, "going on elsewhere");
+                    self.session = session;
+                    let item = Item::Blob(self.digest.clone());
+                    self.target = self.search.target(&self.session, item);
+                    (self.failures, self.resumes, self.ranges) = (0, 0, true);
+                    self.body = None;
+                    return Ok(());
+                }
+                Err(error) => self.failed.push((route.host.clone(), error)),
+            }
+        }
+        let failed = std::mem::take(&mut self.failed);
+        Err(self.search.among(Item::Blob(self.digest.clone()), failed))
+    }
+
+    fn host(&self) -> &str {
+        self.session.api().host()
+    }
+
+    async fn piece(&mut self) -> Result<Option<Bytes>, RegistryError> {
+        loop {
             let Some(body) = &mut self.body else {
                 self.connect().await?;
                 continue;
@@ -79,7 +133,7 @@ impl Download {
             let complete = self.size > 0 && self.received == self.size;
             let error = match body.next().await {
                 Some(Ok(mut bytes)) => {
-                    self.access.shared().transport.metrics.downloaded(bytes.len());
+                    self.session.shared().transport.metrics.downloaded(bytes.len());
                     let known = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
                     bytes.advance(known);
                     self.skip -= known as u64;
@@ -96,7 +150,7 @@ impl Download {
                 None if self.size == 0 || complete => return Ok(None),
                 None => self.truncated(),
                 Some(Err(_)) if complete => return Ok(None),
-                Some(Err(error)) => classify(&self.target, &self.access.api().host, &error),
+                Some(Err(error)) => classify(&self.target, self.host(), &error),
             };
             self.body = None;
             self.pause(error, None).await?;
@@ -142,7 +196,7 @@ impl Download {
         {
             return Err(error);
         }
-        let wait = wait.unwrap_or_else(|| self.access.shared().transport.backoff(self.failures));
+        let wait = wait.unwrap_or_else(|| self.session.shared().transport.backoff(self.failures));
         tracing::debug!(target = %self.target, received = self.received, ?wait, %error, "resuming");
         tokio::time::sleep(wait).await;
         Ok(())
@@ -154,16 +208,11 @@ impl Download {
     }
 
     async fn request(&mut self) -> Result<Opened, RegistryError> {
-        let client = &self.access.shared().transport.client;
-        let range = self.wants_range().then(|| format!("bytes={}-", self.received));
-        let request = || {
-            let request = client.get(&self.url);
-            match &range {
-                Some(range) => request.header(RANGE, range),
-                None => request,
-            }
-        };
-        self.access.open(&self.target, request).await
+        let mut ask = self.session.api().ask(&format!("blobs/{}", self.digest));
+        if self.wants_range() {
+            ask = ask.header(RANGE, &format!("bytes={}-", self.received));
+        }
+        self.session.open(&self.target, &ask).await
     }
 
     /// Takes a success's body. False if the server sends another range than it was asked for;
@@ -199,19 +248,19 @@ impl Download {
     }
 
     fn protocol(&self, problem: String) -> RegistryError {
-        let (target, host) = (self.target.clone(), self.access.api().host.clone());
+        let (target, host) = (self.target.clone(), self.host().to_owned());
         RegistryError::Protocol { target, host, problem }
     }
 
     fn meaning(&self, reply: &Reply) -> RegistryError {
-        let host = &self.access.api().host;
+        let host = self.host();
         if let Some(error) = overload(&self.target, host, reply) {
             return error;
         }
         let answer = reply.answer(None);
         match reply.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-                self.access.refused(&self.target, answer)
+                self.session.refused(&self.target, answer)
             }
             _ => self.protocol(format!("answers {answer}")),
         }

@@ -1,4 +1,4 @@
-//! Accesses that were granted lately, so that the next pull need not log in again.
+//! Logins that were accepted lately, so that the next pull need not log in again.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::access::Access;
+use super::hosts::Route;
+use super::session::Session;
 use crate::credentials::{Credential, Identity, Salt};
-use crate::reference::Repository;
 
-/// How many accesses are kept; each holds a token and some connections.
+/// How many are kept; each holds a token.
 const ENTRIES: usize = 64;
 
-/// How long an access is kept, so that a withdrawn credential does not work for much longer.
+/// How long one is kept, so that a withdrawn credential does not work for much longer.
 const LIFETIME: Duration = Duration::from_secs(5 * 60);
 
-/// Accesses by repository and credential, the latest used last. There is no way to one without
+/// Sessions by host, repository and credential, the latest used last. There is no way to one without
 /// its credential.
 #[derive(Debug)]
 pub(super) struct Cache {
@@ -27,9 +27,8 @@ pub(super) struct Cache {
 
 #[derive(Debug)]
 struct Entry {
-    repository: Repository,
     identity: Identity,
-    access: Access,
+    session: Session,
     expires: Instant,
 }
 
@@ -41,40 +40,36 @@ impl Cache {
         Self { salt, entries: Mutex::default() }
     }
 
-    pub(super) fn get(
-        &self,
-        repository: &Repository,
-        credential: Option<&Credential>,
-    ) -> Option<Access> {
-        let entry = self.take(repository, credential)?;
-        let access = entry.access.clone();
+    pub(super) fn get(&self, route: &Route, credential: Option<&Credential>) -> Option<Session> {
+        let entry = self.take(route, credential)?;
+        let session = entry.session.clone();
         self.entries().push_back(entry);
-        Some(access)
+        Some(session)
     }
 
-    pub(super) fn put(&self, repository: &Repository, access: Access) {
-        let Some(identity) = self.identity(access.credential()) else { return };
-        drop(self.take(repository, access.credential()));
+    pub(super) fn put(&self, session: Session) {
+        let Some(identity) = self.identity(session.credential()) else { return };
+        drop(self.take(&session.api().route, session.credential()));
         let expires = Instant::now() + LIFETIME;
         let mut entries = self.entries();
         if entries.len() >= ENTRIES {
             entries.pop_front();
         }
-        entries.push_back(Entry { repository: repository.clone(), identity, access, expires });
+        entries.push_back(Entry { identity, session, expires });
     }
 
-    pub(super) fn forget(&self, repository: &Repository, credential: Option<&Credential>) {
-        drop(self.take(repository, credential));
+    pub(super) fn forget(&self, route: &Route, credential: Option<&Credential>) {
+        drop(self.take(route, credential));
     }
 
-    fn take(&self, repository: &Repository, credential: Option<&Credential>) -> Option<Entry> {
+    fn take(&self, route: &Route, credential: Option<&Credential>) -> Option<Entry> {
         let identity = self.identity(credential)?;
         let now = Instant::now();
         let mut entries = self.entries();
         entries.retain(|entry| entry.expires > now);
         let index = entries
             .iter()
-            .position(|entry| entry.repository == *repository && entry.identity == identity)?;
+            .position(|entry| entry.identity == identity && *entry.session.api().route == *route)?;
         entries.remove(index)
     }
 

@@ -8,8 +8,10 @@ use std::sync::Arc;
 use reqwest::StatusCode;
 
 use super::answer::{Answer, Attempt};
+use super::hosts::HostsError;
+use super::wording::{got, refusal, tried};
 use crate::observability::sanitise;
-use crate::reference::{DOCKER_HUB, Digest, Repository, Selector};
+use crate::reference::{Digest, Repository, Selector};
 
 /// What was asked of which repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Target {
     pub repository: Repository,
     /// What was asked of it.
     pub item: Item,
+    /// The host that was asked in its place, if it was a mirror.
+    pub mirror: Option<String>,
 }
 
 /// One thing that a repository holds.
@@ -212,6 +216,24 @@ pub enum RegistryError {
         /// How many the descriptor says.
         size: u64,
     },
+    /// The node's configuration of registry hosts cannot be followed, so that none was asked.
+    #[error("no registry was asked")]
+    Hosts {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// Why.
+        source: HostsError,
+    },
+    /// Several hosts were asked, and none delivered.
+    #[error("{}", tried(failed))]
+    NoHost {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The hosts in the order of trial, with what went wrong at each.
+        failed: Vec<(String, RegistryError)>,
+        /// Which of them got furthest, and stands for all.
+        furthest: usize,
+    },
     /// The server breaks the distribution specification, or the token one.
     #[error("{host} {problem}")]
     Protocol {
@@ -234,7 +256,9 @@ impl RegistryError {
             | Self::Interrupted { .. }
             | Self::Timeout { .. }
             | Self::Truncated { .. } => true,
-            Self::Unauthorized { .. }
+            Self::NoHost { .. } => self.furthest().is_some_and(Self::is_transient),
+            Self::Hosts { .. }
+            | Self::Unauthorized { .. }
             | Self::Forbidden { .. }
             | Self::NotFound { .. }
             | Self::Certificate { .. }
@@ -249,7 +273,56 @@ impl RegistryError {
 
     /// Whether the caller was turned down, so that another caller may not be.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NotFound { .. })
+        match self {
+            Self::Unauthorized { .. } | Self::Forbidden { .. } | Self::NotFound { .. } => true,
+            Self::NoHost { .. } => self.furthest().is_some_and(Self::is_refusal),
+            _ => false,
+        }
+    }
+
+    /// Of several hosts' failures, the one that stands for all: the first of those that got
+    /// furthest, as in containerd. Nothing if only one host was asked.
+    pub fn furthest(&self) -> Option<&Self> {
+        match self {
+            Self::NoHost { failed, furthest, .. } => failed.get(*furthest).map(|(_, error)| error),
+            _ => None,
+        }
+    }
+
+    /// The error for hosts of which each failed.
+    pub(super) fn among(target: Arc<Target>, mut failed: Vec<(String, Self)>) -> Self {
+        if failed.len() == 1
+            && let Some((_, only)) = failed.pop()
+        {
+            return only;
+        }
+        let progress = |index: &usize| (failed[*index].1.progress(), std::cmp::Reverse(*index));
+        let furthest = (0..failed.len()).max_by_key(progress).unwrap_or_default();
+        Self::NoHost { target, failed, furthest }
+    }
+
+    /// How far a host got: no answer, an answer that it has nothing, another, other content.
+    fn progress(&self) -> u8 {
+        match self {
+            Self::Connect { .. }
+            | Self::Interrupted { .. }
+            | Self::Timeout { .. }
+            | Self::Certificate { .. }
+            | Self::Tls { .. }
+            | Self::Hosts { .. } => 0,
+            Self::NotFound { .. } => 1,
+            Self::Unauthorized { .. }
+            | Self::Forbidden { .. }
+            | Self::TooManyRequests { .. }
+            | Self::Server { .. }
+            | Self::Realm { .. }
+            | Self::Protocol { .. } => 2,
+            Self::Digest { .. }
+            | Self::ManifestTooLarge { .. }
+            | Self::TooLarge { .. }
+            | Self::Truncated { .. } => 3,
+            Self::NoHost { .. } => self.furthest().map_or(0, Self::progress),
+        }
     }
 
     /// Whether the caller was turned down while a login that it should have had could not be
@@ -261,6 +334,8 @@ impl RegistryError {
             | Self::NotFound { attempts, .. } => {
                 attempts.iter().any(|attempt| matches!(attempt.answer, Answer::Unobtainable(_)))
             }
+            // Any of them might have been the one that lets the caller in.
+            Self::NoHost { failed, .. } => failed.iter().any(|(_, error)| error.lacked_a_login()),
             _ => false,
         }
     }
@@ -305,33 +380,4 @@ pub enum RegistrySetupError {
         /// Why.
         source: Cause,
     },
-}
-
-fn refusal(target: &Target, attempts: &[Attempt], what: &str) -> String {
-    let registry = match target.repository.registry() {
-        DOCKER_HUB => "https://index.docker.io/v1/",
-        registry => registry,
-    };
-    match attempts {
-        [] => what.into(),
-        [Attempt { origin: None, answer }] if answer.status() == Some(404) => format!(
-            "not found ({answer}); if it is private, a pull secret (nodePublishSecretRef) needs an \
-             entry for {registry:?}"
-        ),
-        [Attempt { origin: None, answer }] => format!(
-            "the registry asks for a login and no credential matched ({answer}); a pull secret \
-             (nodePublishSecretRef) needs an entry for {registry:?}"
-        ),
-        // In one line: an event's text is shown in a column.
-        several => {
-            let tried = several.iter().map(|Attempt { origin, answer }| {
-                format!("{}: {answer}", origin.as_deref().unwrap_or("anonymous"))
-            });
-            format!("{what}: {}", tried.collect::<Vec<_>>().join("; "))
-        }
-    }
-}
-
-fn got(actual: &Option<Digest>) -> String {
-    actual.as_ref().map(|digest| format!(" (its digest is {digest})")).unwrap_or_default()
 }

@@ -1,21 +1,28 @@
 //! One HTTP exchange: bounded in size and time, retried when that may help, never less safe
 //! after a redirect than before it.
 
-use std::error::Error;
-use std::path::Path;
+use std::path::Path as File;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use reqwest::header::{HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
-use reqwest::redirect::{Attempt as Redirect, Policy};
-use reqwest::{RequestBuilder, Response, StatusCode};
+use reqwest::{Response, StatusCode};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
+use url::Url;
 
 use super::answer::{Answer, envelope};
+use super::ask::Ask;
+use super::auth::authority;
 use super::challenge::{self, Challenge};
-use super::error::{Cause, RegistryError, RegistrySetupError, Target};
+use super::clients::Clients;
+use super::error::{RegistryError, RegistrySetupError, Target};
+pub(super) use super::failure::classify;
+use super::failure::{failure, speaks_no_tls};
+use super::host::is_loopback;
+use super::hosts::Setup;
+use super::redirect::Path;
 use super::{RegistryConfig, install_crypto_provider};
 use crate::observability::metrics::Metrics;
 
@@ -25,25 +32,33 @@ pub(super) const ATTEMPTS: u32 = 3;
 /// The longest wait that a server may ask for with `Retry-After`; kubelet waits better than this.
 pub(super) const MAX_RETRY_AFTER: Duration = Duration::from_secs(10);
 
-/// As many redirects as browsers and Go follow.
-const MAX_REDIRECTS: usize = 10;
-
 /// How much of an error's body is read.
 const ERROR_BYTES: u64 = 8 << 10;
 
-/// The clients. They are shared by all credentials: `Authorization`
-/// belongs to a request, and HTTP/1.1 connections have no identity of their own.
+/// The clients, and what bounds each exchange.
 #[derive(Clone, Debug)]
 pub(super) struct Transport {
-    /// Follows redirects.
-    pub(super) client: reqwest::Client,
-    /// Follows none: a redirected POST would carry a refresh token to wherever it points.
-    pub(super) strict: reqwest::Client,
+    clients: Arc<Clients>,
+    /// Hosts that the administrator allows without TLS.
+    plain_http: Vec<String>,
     /// The first pause before a retry; it doubles.
     retry_pause: Duration,
     /// The longest time for one attempt as a whole, body included; of a blob, for the head.
     deadline: Duration,
     pub(super) metrics: Metrics,
+}
+
+/// What a host says to a TLS handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Probe {
+    /// It completes one.
+    Tls,
+    /// Something that is not TLS.
+    Plain,
+    /// Nobody listens, or the host does not exist.
+    Nobody,
+    /// Something went wrong, a bad certificate for one.
+    Unknown,
 }
 
 /// An answer whose body may be long.
@@ -81,33 +96,9 @@ impl Reply {
     }
 }
 
-/// A redirect that is not followed.
-#[derive(Debug, thiserror::Error)]
-#[error("redirects {0}")]
-struct RedirectRefused(&'static str);
-
-fn policy(plain_http: Vec<String>) -> Policy {
-    Policy::custom(move |redirect: Redirect<'_>| {
-        let host = super::auth::authority(redirect.url());
-        let may_be_plain = || super::host::is_loopback(&host) || plain_http.contains(&host);
-        let was_https = redirect.previous().iter().any(|url| url.scheme() == "https");
-        if was_https && redirect.url().scheme() != "https" {
-            redirect.error(RedirectRefused("from https to http; that is not followed"))
-        } else if redirect.url().scheme() != "https" && !may_be_plain() {
-            redirect.error(RedirectRefused(
-                "to a host without TLS that --plain-http does not list; that is not followed",
-            ))
-        } else if redirect.previous().len() > MAX_REDIRECTS {
-            redirect.error(RedirectRefused("more than ten times"))
-        } else {
-            redirect.follow()
-        }
-    })
-}
-
 /// The certificates of all CA files, in DER.
 pub(super) fn read_ca_files<'a>(
-    files: impl IntoIterator<Item = &'a Path>,
+    files: impl IntoIterator<Item = &'a File>,
 ) -> Result<Vec<Vec<u8>>, RegistrySetupError> {
     let mut certificates = Vec::new();
     for path in files {
@@ -128,51 +119,35 @@ pub(super) fn read_ca_files<'a>(
 impl Transport {
     pub(super) fn new(
         config: &RegistryConfig,
-        cas: &[Vec<u8>],
+        cas: Vec<Vec<u8>>,
     ) -> Result<Self, RegistrySetupError> {
         // reqwest panics without a provider.
         install_crypto_provider();
-        let client = |policy: Policy| {
-            let certificates = cas
-                .iter()
-                .map(|der| reqwest::Certificate::from_der(der))
-                .collect::<Result<Vec<_>, _>>()?;
-            reqwest::Client::builder()
-                .http1_only()
-                .connect_timeout(config.connect_timeout)
-                .read_timeout(config.read_timeout)
-                .redirect(policy)
-                .referer(false)
-                .tls_certs_merge(certificates)
-                .user_agent(config.user_agent)
-                .build()
-        };
-        let setup =
-            |error: reqwest::Error| RegistrySetupError::Client { source: Cause::of(&error) };
         Ok(Self {
-            client: client(policy(config.plain_http.clone())).map_err(setup)?,
-            strict: client(Policy::none()).map_err(setup)?,
+            clients: Clients::new(config, cas)?,
+            plain_http: config.plain_http.clone(),
             retry_pause: config.retry_pause,
             deadline: config.connect_timeout + 2 * config.read_timeout,
             metrics: config.metrics.clone(),
         })
     }
 
-    /// Sends what `request` makes until the answer is something else than a broken connection,
-    /// 429 or 5xx, at most [`ATTEMPTS`] times. Nothing but the answer's status is judged: 401 and
-    /// 404 are answers. A success's body may have `limit` bytes; if it has more, `None`. Nothing is
-    /// kept of a refusal that repeats one of `secrets`.
+    /// Asks until the answer is something else than a broken connection, 429 or 5xx, as often as
+    /// `ask` says. Nothing but the answer's status is judged: 401 and 404 are answers. A success's
+    /// body may have `limit` bytes; if it has more, `None`. Nothing is kept of a refusal that
+    /// repeats one of `secrets`.
     pub(super) async fn exchange(
         &self,
         target: &Arc<Target>,
-        host: &str,
+        ask: &Ask,
         limit: u64,
         secrets: &[&str],
-        request: impl Fn() -> RequestBuilder,
     ) -> Result<Option<Reply>, RegistryError> {
+        let host = ask.host.as_str();
         let mut attempt = 1;
         loop {
-            let (error, wait) = match self.once(target, host, limit, secrets, request()).await {
+            let once = tokio::time::timeout(self.deadline, self.once(target, ask, limit, secrets));
+            let (error, wait) = match once.await.unwrap_or_else(|_| Err(timeout(target, host))) {
                 Ok(None) => return Ok(None),
                 Ok(Some(reply)) => match overload(target, host, &reply) {
                     None => return Ok(Some(reply)),
@@ -181,7 +156,7 @@ impl Transport {
                 Err(error) => (error, None),
             };
             let too_long = wait.is_some_and(|wait| wait > MAX_RETRY_AFTER);
-            if attempt == ATTEMPTS || too_long || !error.is_transient() {
+            if attempt >= ask.attempts || too_long || !error.is_transient() {
                 return Err(error);
             }
             let wait = wait.unwrap_or_else(|| self.backoff(attempt));
@@ -194,70 +169,110 @@ impl Transport {
     async fn once(
         &self,
         target: &Arc<Target>,
-        host: &str,
+        ask: &Ask,
         limit: u64,
         secrets: &[&str],
-        request: RequestBuilder,
     ) -> Result<Option<Reply>, RegistryError> {
-        let failed = |error: reqwest::Error| classify(target, host, &error);
-        let (response, moved) = self.send(target, host, request.timeout(self.deadline)).await?;
+        let failed = |error: reqwest::Error| classify(target, &ask.host, &error);
+        let (response, moved) = self.send(target, ask).await?;
         if !response.status().is_success() {
-            return refusal(response, moved, secrets).await.map(Some).map_err(failed);
+            return refusal(response, moved, ask, secrets).await.map(Some).map_err(failed);
         }
         let (status, headers) = (response.status(), response.headers().clone());
         let (body, whole) = read(response, limit).await.map_err(failed)?;
         Ok(whole.then_some(Reply { status, headers, moved, body }))
     }
 
-    /// Sends a request once, and leaves a success's body to the caller: the time between two of
-    /// its chunks is bounded, the whole is not.
+    /// Asks once, and leaves a success's body to the caller: the time between two of its chunks is
+    /// bounded, the whole is not.
     pub(super) async fn open(
         &self,
         target: &Arc<Target>,
-        host: &str,
+        ask: &Ask,
         secrets: &[&str],
-        request: RequestBuilder,
     ) -> Result<Opened, RegistryError> {
-        let failed = |error: reqwest::Error| classify(target, host, &error);
+        let failed = |error: reqwest::Error| classify(target, &ask.host, &error);
         let head = async {
-            let (response, moved) = self.send(target, host, request).await?;
+            let (response, moved) = self.send(target, ask).await?;
             if response.status().is_success() {
                 return Ok(Opened::Body(response));
             }
-            let refusal = refusal(response, moved, secrets).await.map_err(failed)?;
+            let refusal = refusal(response, moved, ask, secrets).await.map_err(failed)?;
             Ok(Opened::Refused(refusal))
         };
-        match tokio::time::timeout(self.deadline, head).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                let (target, host) = (target.clone(), host.to_owned());
-                Err(RegistryError::Timeout { target, host })
+        let answer = tokio::time::timeout(self.deadline, head).await;
+        answer.unwrap_or_else(|_| Err(timeout(target, &ask.host)))
+    }
+
+    /// Whether a host answers a request for `url` with TLS, whatever it answers.
+    pub(super) async fn probe(&self, setup: &Setup, url: Url) -> Probe {
+        let direct = is_loopback(&authority(&url));
+        let Ok(client) = self.clients.get(setup, direct).await else { return Probe::Unknown };
+        match client.get(url).send().await {
+            Ok(_) => Probe::Tls,
+            Err(error) if speaks_no_tls(&error) => Probe::Plain,
+            Err(error) if error.is_connect() => Probe::Nobody,
+            Err(_) => Probe::Unknown,
+        }
+    }
+
+    /// Sends a request, goes where redirects lead, and counts it by what came back. Also says
+    /// whether that came from another origin.
+    async fn send(
+        &self,
+        target: &Arc<Target>,
+        ask: &Ask,
+    ) -> Result<(Response, bool), RegistryError> {
+        let sent = self.metrics.request();
+        match self.travel(target, ask).await {
+            Ok((response, moved)) => {
+                sent.answered(response.status().as_u16());
+                Ok((response, moved))
+            }
+            Err(error) => {
+                sent.failed(failure(&error));
+                Err(error)
             }
         }
     }
 
-    /// Sends a request and counts it by what came back. Also says whether that came from another
-    /// origin, by a redirect.
-    async fn send(
+    async fn travel(
         &self,
         target: &Arc<Target>,
-        host: &str,
-        request: RequestBuilder,
+        ask: &Ask,
     ) -> Result<(Response, bool), RegistryError> {
-        let (client, request) = request.build_split();
-        let request = request.map_err(|error| classify(target, host, &error))?;
-        let origin = request.url().origin();
-        let sent = self.metrics.request();
-        match client.execute(request).await {
-            Ok(response) => {
-                sent.answered(response.status().as_u16());
-                let moved = response.url().origin() != origin;
-                Ok((response, moved))
+        let protocol = |problem: String| {
+            let (target, host) = (target.clone(), ask.host.clone());
+            RegistryError::Protocol { target, host, problem }
+        };
+        let mut path = Path::new(ask.url.clone());
+        let elsewhere = ask.setup.elsewhere();
+        loop {
+            let setup = if path.is_at_home() { &*ask.setup } else { &elsewhere };
+            let direct = is_loopback(&authority(&path.url));
+            let client = self.clients.get(setup, direct).await;
+            let client =
+                client.map_err(|cause| protocol(format!("cannot be spoken to: {cause}")))?;
+            let mut headers = HeaderMap::new();
+            for (name, value) in setup.headers.iter().filter(|_| !path.moved) {
+                headers.append(name, value.clone());
             }
-            Err(error) => {
-                let error = classify(target, host, &error);
-                sent.failed(failure(&error));
-                Err(error)
+            // Those of the request itself count.
+            headers.extend(path.headers(&ask.headers));
+            let request = match &ask.form {
+                Some(form) => client.post(path.url.clone()).body(form.clone()),
+                None => client.get(path.url.clone()),
+            };
+            let response = request.headers(headers).send().await;
+            let response = response.map_err(|error| classify(target, &ask.host, &error))?;
+            // A form holds a refresh token, which would go wherever a redirect points.
+            if ask.form.is_some() {
+                return Ok((response, false));
+            }
+            match path.follow(&response, &self.plain_http) {
+                Ok(true) => {}
+                Ok(false) => return Ok((response, path.moved)),
+                Err(problem) => return Err(protocol(format!("redirects {problem}"))),
             }
         }
     }
@@ -287,6 +302,10 @@ pub(super) fn overload(target: &Arc<Target>, host: &str, reply: &Reply) -> Optio
     }
 }
 
+fn timeout(target: &Arc<Target>, host: &str) -> RegistryError {
+    RegistryError::Timeout { target: target.clone(), host: host.to_owned() }
+}
+
 /// The seconds of `Retry-After`. Its other form, a date, would need a clock that agrees.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
@@ -297,20 +316,25 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 async fn refusal(
     response: Response,
     moved: bool,
+    ask: &Ask,
     secrets: &[&str],
 ) -> Result<Reply, reqwest::Error> {
     let (status, headers) = (response.status(), response.headers().clone());
     let (body, _) = read(response, ERROR_BYTES).await?;
-    Ok(Reply { status, headers, moved, body: scrubbed(body, secrets) })
+    Ok(Reply { status, headers, moved, body: scrubbed(body, ask, secrets) })
 }
 
 /// The body of a refusal; nothing of it if it repeats a secret that the server was sent.
-fn scrubbed(body: Bytes, secrets: &[&str]) -> Bytes {
+fn scrubbed(body: Bytes, ask: &Ask, secrets: &[&str]) -> Bytes {
     let told = envelope(&body).unwrap_or_default();
     let raw = String::from_utf8_lossy(&body);
     let repeats =
         |secret: &&str| !secret.is_empty() && (raw.contains(*secret) || told.contains(*secret));
-    if secrets.iter().any(repeats) { Bytes::new() } else { body }
+    if secrets.iter().copied().chain(ask.setup.secrets()).any(|secret| repeats(&secret)) {
+        Bytes::new()
+    } else {
+        body
+    }
 }
 
 /// At most `limit` bytes of the body, and whether that was all of it.
@@ -327,70 +351,4 @@ async fn read(response: Response, limit: u64) -> Result<(Bytes, bool), reqwest::
         body.extend_from_slice(&chunk);
     }
     Ok((body.freeze(), true))
-}
-
-/// What a failed exchange means. The error's own text is not used: it repeats URLs.
-pub(super) fn classify(
-    target: &Arc<Target>,
-    host: &str,
-    error: &(dyn Error + 'static),
-) -> RegistryError {
-    let (target, host, source) = (target.clone(), host.to_owned(), Cause::of(error));
-    if let Some(RedirectRefused(problem)) = find(error) {
-        return RegistryError::Protocol { target, host, problem: format!("redirects {problem}") };
-    }
-    match find::<rustls::Error>(error) {
-        Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {
-            return RegistryError::Certificate { target, host, source };
-        }
-        Some(_) => return RegistryError::Tls { target, host, source },
-        None => {}
-    }
-    match find::<reqwest::Error>(error) {
-        Some(error) if error.is_timeout() => RegistryError::Timeout { target, host },
-        Some(error) if error.is_connect() => RegistryError::Connect { target, host, source },
-        Some(error) if error.is_builder() || error.is_redirect() => RegistryError::Protocol {
-            target,
-            host,
-            problem: format!("leads to a URL that cannot be asked: {source}"),
-        },
-        _ => RegistryError::Interrupted { target, host, source },
-    }
-}
-
-/// What kept a request from being answered, in the words of the metric.
-fn failure(error: &RegistryError) -> &'static str {
-    match error {
-        RegistryError::Connect { .. } => "connect",
-        RegistryError::Timeout { .. } => "timeout",
-        RegistryError::Certificate { .. } => "certificate",
-        RegistryError::Tls { .. } => "tls",
-        RegistryError::Interrupted { .. } => "interrupted",
-        _ => "redirect",
-    }
-}
-
-/// Whether the peer answered a TLS handshake with something that is not TLS.
-pub(super) fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
-    matches!(
-        find::<rustls::Error>(error),
-        Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType))
-    )
-}
-
-/// The first error of type `E` in the chain. An `io::Error` hides what it wraps from
-/// `source()`, which goes straight to the wrapped error's own source.
-fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        if let Some(found) = inner.and_then(|inner| find::<E>(inner)) {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
 }

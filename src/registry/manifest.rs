@@ -2,16 +2,17 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use reqwest::StatusCode;
 use reqwest::header::{ACCEPT as ACCEPT_HEADER, CONTENT_TYPE};
-use reqwest::{RequestBuilder, StatusCode};
 
-use super::Resolved;
-use super::access::Access;
 use super::answer::Answer;
+use super::ask::Ask;
 use super::error::{RegistryError, Target};
 use super::host::Api;
-use super::http::{Reply, Transport};
-use crate::reference::{Digest, Hasher, Repository, Selector};
+use super::http::Reply;
+use super::session::Session;
+use crate::reference::{Digest, Hasher, Selector};
 
 /// The manifests that are asked for: without all four, a registry may convert one to another,
 /// or answer 404.
@@ -22,45 +23,47 @@ pub const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
 
 const DIGEST_HEADER: &str = "docker-content-digest";
 
-pub(super) fn url(api: &Api, repository: &Repository, selector: &Selector) -> String {
-    api.url(&format!("{}/manifests/{selector}", repository.path()))
+/// A manifest that was checked.
+pub(super) struct Found {
+    pub(super) digest: Digest,
+    /// The `Content-Type`, unchecked.
+    pub(super) media_type: Option<String>,
+    pub(super) body: Bytes,
 }
 
-pub(super) fn request(transport: &Transport, url: &str) -> RequestBuilder {
-    transport.client.get(url).header(ACCEPT_HEADER, ACCEPT)
+pub(super) fn ask(api: &Api, selector: &Selector) -> Ask {
+    api.ask(&format!("manifests/{selector}")).header(ACCEPT_HEADER, ACCEPT)
 }
 
-/// Gets a manifest: it, or the answer that turned the access down.
+/// Gets a manifest: it, or the answer that turned the login down.
 pub(super) async fn get(
-    access: &Access,
+    session: &Session,
     target: &Arc<Target>,
     selector: &Selector,
-) -> Result<Result<Resolved, Answer>, RegistryError> {
-    let shared = access.shared();
-    let url = url(access.api(), access.repository(), selector);
-    let limit = shared.config.manifest_bytes;
-    let reply = access
-        .exchange(target, limit, || request(&shared.transport, &url))
+) -> Result<Result<Found, Answer>, RegistryError> {
+    let limit = session.shared().config.manifest_bytes;
+    let reply = session
+        .exchange(target, &ask(session.api(), selector), limit)
         .await?
         .ok_or_else(|| too_large(target, limit))?;
     match reply.status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
             Ok(Err(reply.answer(None)))
         }
-        _ => check(access, target, selector, reply).map(Ok),
+        _ => check(session.api(), target, selector, reply).map(Ok),
     }
 }
 
 /// Checks a manifest against the digest that was asked for. A tag's manifest is checked against
 /// the digest that the registry announces, if it does.
 pub(super) fn check(
-    access: &Access,
+    api: &Api,
     target: &Arc<Target>,
     selector: &Selector,
     reply: Reply,
-) -> Result<Resolved, RegistryError> {
+) -> Result<Found, RegistryError> {
     let protocol = |problem: String| {
-        let host = access.api().host.clone();
+        let host = api.host().to_owned();
         RegistryError::Protocol { target: target.clone(), host, problem }
     };
     if reply.status != StatusCode::OK {
@@ -78,18 +81,11 @@ pub(super) fn check(
     hasher.update(&reply.body);
     let actual = hasher.finish();
     if actual != expected {
-        return Err(RegistryError::Digest {
-            target: target.clone(),
-            expected,
-            actual: Some(actual),
-        });
+        let (target, actual) = (target.clone(), Some(actual));
+        return Err(RegistryError::Digest { target, expected, actual });
     }
-    Ok(Resolved {
-        access: access.clone(),
-        digest: actual,
-        media_type: header(CONTENT_TYPE.as_str()).map(Into::into),
-        body: reply.body,
-    })
+    let media_type = header(CONTENT_TYPE.as_str()).map(Into::into);
+    Ok(Found { digest: actual, media_type, body: reply.body })
 }
 
 pub(super) fn too_large(target: &Arc<Target>, limit: u64) -> RegistryError {

@@ -4,21 +4,31 @@
 //! whatever its length, follows a redirect from HTTPS to HTTP, hides `Retry-After` and the status
 //! behind an envelope, and logs in by itself wherever a challenge sends it.
 //!
-//! Who may see what: no token is ever used for another credential or another repository than the
-//! one it was made for. An [`Access`] is the pair of both.
+//! Who may see what: no token is ever used for another credential, another repository or another
+//! host than the one it was made for. An [`Access`] is one caller's way to one repository, at
+//! whichever of its hosts.
 
 mod access;
 mod answer;
+mod ask;
 mod auth;
 mod blob;
 mod cache;
 mod challenge;
+mod clients;
 mod error;
+mod failure;
 mod host;
+mod hosts;
 mod http;
 pub mod manifest;
+mod redirect;
+mod search;
+mod session;
 #[cfg(test)]
 mod tests;
+mod trial;
+mod wording;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -26,24 +36,23 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::StatusCode;
 
 pub use access::Access;
 pub use answer::{Answer, Attempt};
 pub use blob::BlobStream;
 pub use error::{Cause, Item, RegistryError, RegistrySetupError, Target};
+pub use hosts::{HostsConfig, HostsError};
 
-use crate::credentials::{Candidates, Credential, Login, Matched, Unobtainable};
+use crate::credentials::Candidates;
 use crate::observability::metrics::Metrics;
 use crate::reference::{Digest, Repository, Selector};
-use access::Grant;
-use auth::{AuthError, Authenticator, Authorization};
 use cache::Cache;
-use challenge::Challenge;
 use host::Api;
-use http::{Reply, Transport};
+use hosts::{Hosts, Route, Routes, Scheme};
+use http::{Probe, Transport};
+use search::Search;
 
-/// How many loopback registries are remembered to have TLS or not.
+/// How many hosts are remembered to have TLS or not.
 const MAX_SCHEMES: usize = 64;
 
 /// How registries are reached.
@@ -56,6 +65,11 @@ pub struct RegistryConfig {
     pub plain_http: Vec<String>,
     /// PEM files with certificates that are trusted besides the system's.
     pub ca_files: Vec<PathBuf>,
+    /// What the node's administrator says about mirrors and certificates.
+    pub hosts: HostsConfig,
+    /// Mirrors (`host` or `host:port`) that are shown the logins for the registry they mirror, and
+    /// not only those that are for themselves.
+    pub mirror_credentials: Vec<String>,
     /// How long a connection may take to be made.
     pub connect_timeout: Duration,
     /// How long a server may send nothing.
@@ -75,6 +89,8 @@ impl Default for RegistryConfig {
         Self {
             plain_http: Vec::new(),
             ca_files: Vec::new(),
+            hosts: HostsConfig::default(),
+            mirror_credentials: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
             manifest_bytes: 4 << 20,
@@ -101,7 +117,8 @@ pub struct Registry(Arc<Shared>);
 struct Shared {
     config: RegistryConfig,
     transport: Transport,
-    /// Loopback hosts, and whether they are without TLS.
+    hosts: Arc<Hosts>,
+    /// Hosts of which it was found out whether they are without TLS.
     plain: Mutex<HashMap<String, bool>>,
     cache: Cache,
 }
@@ -119,36 +136,21 @@ pub struct Resolved {
     pub body: Bytes,
 }
 
-/// What a repository says to a caller who shows nothing.
-enum Door {
-    /// The manifest: it is public.
-    Open(Api, Reply),
-    /// The caller was turned down.
-    Closed(Closed),
-}
-
-/// A refusal of a caller who showed nothing.
-#[derive(Clone)]
-struct Closed {
-    api: Api,
-    /// How to log in, if the registry says so.
-    challenge: Option<Challenge>,
-    answer: Answer,
-}
-
 impl Registry {
     /// Reads the CA files and the system's roots, and makes the clients.
     pub fn new(config: RegistryConfig) -> Result<Self, RegistrySetupError> {
         let cas = http::read_ca_files(config.ca_files.iter().map(PathBuf::as_path))?;
-        let transport = Transport::new(&config, &cas)?;
+        let transport = Transport::new(&config, cas)?;
+        let hosts = Arc::new(Hosts::new(config.hosts.clone()));
         let (plain, cache) = (Mutex::default(), Cache::new());
-        Ok(Self(Arc::new(Shared { config, transport, plain, cache })))
+        Ok(Self(Arc::new(Shared { config, transport, hosts, plain, cache })))
     }
 
-    /// Gets the manifest that `selector` names, with the first of the candidates that the registry
-    /// accepts. A refusal (401, 403, or 404, by which registries hide what is private) moves on
-    /// to the next candidate; any other failure ends the trial. Candidates that have to be
-    /// obtained are so only when all that are at hand were turned down.
+    /// Gets the manifest that `selector` names, from the first of the repository's hosts that has
+    /// it, with the first of the candidates that this host accepts. A refusal (401, 403, or 404, by
+    /// which registries hide what is private) moves on to the next candidate; any other failure
+    /// ends the trial of the host. Candidates that have to be obtained are so only when all that
+    /// are at hand were turned down.
     ///
     /// Without candidates the request is anonymous. With candidates there is one request that
     /// shows nothing, to learn how to log in. If the registry answers it with the manifest, the
@@ -158,32 +160,9 @@ impl Registry {
         &self,
         repository: &Repository,
         selector: &Selector,
-        candidates: &dyn Candidates,
+        candidates: Arc<dyn Candidates>,
     ) -> Result<Resolved, RegistryError> {
-        let item = Item::Manifest(selector.clone());
-        let target = Arc::new(Target { repository: repository.clone(), item });
-        let mut trial = Trial { registry: self, target, selector, closed: None };
-        let mut attempts = Vec::new();
-        let Matched { credentials, mut failures } = candidates.matching(repository).await;
-        if let Some(resolved) = trial.all(credentials, &mut attempts).await? {
-            return Ok(resolved);
-        }
-        let further = candidates.further(repository).await;
-        failures.extend(further.failures);
-        if let Some(resolved) = trial.all(further.credentials, &mut attempts).await? {
-            return Ok(resolved);
-        }
-        if attempts.is_empty() {
-            match trial.attempt(None).await? {
-                Ok(resolved) => return Ok(resolved),
-                Err(answer) => attempts.push(Attempt { origin: None, answer }),
-            }
-        }
-        attempts.extend(failures.into_iter().map(|Unobtainable { origin, problem }| Attempt {
-            origin: Some(origin),
-            answer: Answer::Unobtainable(problem),
-        }));
-        Err(RegistryError::refused(&trial.target, attempts))
+        Search::new(self, repository, selector, candidates).await?.manifest(selector).await
     }
 
     /// Gets another manifest of the same repository, as the same caller.
@@ -192,18 +171,12 @@ impl Registry {
         access: &Access,
         digest: &Digest,
     ) -> Result<Resolved, RegistryError> {
-        let selector = Selector::Digest(digest.clone());
-        let item = Item::Manifest(selector.clone());
-        let target = Arc::new(Target { repository: access.repository().clone(), item });
-        match manifest::get(access, &target, &selector).await? {
-            Ok(resolved) => Ok(resolved),
-            Err(answer) => Err(access.refused(&target, answer)),
-        }
+        access.search.another(access, digest).await
     }
 
-    /// Gets a blob's bytes as they come. A broken connection is resumed where it broke. There
-    /// are never more bytes than `size`, or than `cap` if `size` is 0 for unknown, and never
-    /// fewer than `size`. Whoever reads checks the digest.
+    /// Gets a blob's bytes as they come. A broken connection is resumed where it broke, at another
+    /// host if need be. There are never more bytes than `size`, or than `cap` if `size` is 0 for
+    /// unknown, and never fewer than `size`. Whoever reads checks the digest.
     pub async fn blob(
         &self,
         access: &Access,
@@ -214,158 +187,77 @@ impl Registry {
         blob::open(access, digest, size, cap).await
     }
 
-    /// Where the registry's API is. Only a loopback host costs a request, once.
-    async fn api(&self, registry: &str) -> Api {
-        let host = host::api_host(registry).to_owned();
-        let listed =
-            self.0.config.plain_http.iter().any(|plain| *plain == host || plain == registry);
-        if listed || !host::is_loopback(&host) {
-            return Api { host, plain: listed };
+    /// What logins may be for that are good for content of `repository`: itself, and what it is
+    /// called at its mirrors. Reads what the node says about hosts; what cannot be read names
+    /// nothing.
+    pub fn known_as(&self, repository: &Repository) -> Vec<Repository> {
+        let mut names = vec![repository.clone()];
+        if !self.0.hosts.is_empty()
+            && let Ok(routes) = self.0.hosts.routes(repository)
+        {
+            names.extend(routes.all().filter_map(|route| route.repository.clone()));
+            names.dedup();
         }
-        let known = self.plain().get(&host).copied();
+        names
+    }
+
+    /// What logins for a host may be for, in the order of trial.
+    fn names(&self, route: &Route, repository: &Repository) -> Vec<Repository> {
+        let own = route.repository.clone();
+        let listed = || self.0.config.mirror_credentials.contains(&route.host);
+        let original = (route.is_mirror && listed()).then(|| repository.clone());
+        own.into_iter().chain(original).collect()
+    }
+
+    /// The hosts of a repository.
+    async fn routes(&self, repository: &Repository) -> Result<Routes, HostsError> {
+        if self.0.hosts.is_empty() {
+            return Ok(Routes::original(repository));
+        }
+        let (hosts, repository) = (self.0.hosts.clone(), repository.clone());
+        let reading = tokio::task::spawn_blocking(move || hosts.routes(&repository));
+        reading.await.unwrap_or_else(|error| Err(HostsError::Panicked(error.to_string())))
+    }
+
+    /// Where a host's API is; none if no URL can say it. What does not say whether it speaks TLS
+    /// costs a request, once.
+    async fn api(&self, route: &Arc<Route>, attempts: u32) -> Option<Api> {
+        let host = &route.host;
+        let listed = || self.0.config.plain_http.iter().any(|plain| plain == host);
+        let unclear = match route.scheme {
+            Scheme::Https => false,
+            Scheme::Http => return Api::new(route.clone(), true, attempts),
+            Scheme::Usual if listed() => return Api::new(route.clone(), true, attempts),
+            Scheme::Usual => host::is_loopback(host),
+            Scheme::Either => true,
+        };
+        let with_tls = Api::new(route.clone(), false, attempts)?;
+        if !unclear {
+            return Some(with_tls);
+        }
+        let known = self.plain().get(host).copied();
         if let Some(plain) = known {
-            return Api { host, plain };
+            return Api::new(route.clone(), plain, attempts);
         }
-        let url = Api { host: host.clone(), plain: false }.url("");
-        let plain = match self.0.transport.strict.get(url).send().await {
-            Ok(_) => false,
-            Err(error) if http::speaks_no_tls(&error) => true,
+        let plain = match self.0.transport.probe(&route.setup, with_tls.knock().url).await {
+            Probe::Tls => false,
+            Probe::Plain => true,
             // Nobody listens, or the certificate is bad: the request that follows tells.
-            Err(_) => return Api { host, plain: false },
+            Probe::Nobody if route.scheme == Scheme::Either => {
+                return Api::new(route.clone(), true, attempts);
+            }
+            Probe::Nobody | Probe::Unknown => return Some(with_tls),
         };
         let mut schemes = self.plain();
         if schemes.len() >= MAX_SCHEMES {
             schemes.clear();
         }
         schemes.insert(host.clone(), plain);
-        Api { host, plain }
+        drop(schemes);
+        Api::new(route.clone(), plain, attempts)
     }
 
     fn plain(&self) -> std::sync::MutexGuard<'_, HashMap<String, bool>> {
         self.0.plain.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The candidates of one manifest, one after the other.
-struct Trial<'a> {
-    registry: &'a Registry,
-    target: Arc<Target>,
-    selector: &'a Selector,
-    /// Known after the first candidate that needs to know how to log in.
-    closed: Option<Closed>,
-}
-
-impl Trial<'_> {
-    /// Candidates in their order: the manifest, or nothing if all were turned down.
-    async fn all(
-        &mut self,
-        credentials: Vec<Credential>,
-        attempts: &mut Vec<Attempt>,
-    ) -> Result<Option<Resolved>, RegistryError> {
-        for credential in credentials {
-            match self.attempt(Some(&credential)).await? {
-                Ok(resolved) => return Ok(Some(resolved)),
-                Err(answer) => attempts.push(Attempt { origin: Some(credential.origin), answer }),
-            }
-        }
-        Ok(None)
-    }
-
-    /// One candidate: the manifest, or how the registry turned the candidate down.
-    async fn attempt(
-        &mut self,
-        credential: Option<&Credential>,
-    ) -> Result<Result<Resolved, Answer>, RegistryError> {
-        let shared = &self.registry.0;
-        let repository = self.target.repository.clone();
-        if let Some(access) = shared.cache.get(&repository, credential) {
-            match manifest::get(&access, &self.target, self.selector).await {
-                Ok(Ok(resolved)) => return Ok(Ok(resolved)),
-                Err(error) if !error.is_refusal() => return Err(error),
-                // What was granted before is not any more: start from the beginning.
-                Ok(Err(_)) | Err(_) => shared.cache.forget(&repository, credential),
-            }
-        }
-        let (api, challenge) = match credential.map(|credential| &credential.login) {
-            // A token is presented as it is, and needs no challenge.
-            Some(Login::Bearer(_)) => (self.registry.api(repository.registry()).await, None),
-            login => {
-                let Closed { api, challenge, answer } = match self.knock(login.is_some()).await? {
-                    Door::Open(api, reply) => return self.public(api, reply).map(Ok),
-                    Door::Closed(closed) => closed,
-                };
-                let hopeless = match login {
-                    Some(_) => challenge.is_none(),
-                    None => !matches!(challenge, Some(Challenge::Bearer { .. })),
-                };
-                if hopeless {
-                    return Ok(Err(answer));
-                }
-                (api, challenge)
-            }
-        };
-        let authenticator = Authenticator {
-            transport: &shared.transport,
-            api: &api,
-            target: &self.target,
-            plain_http: &shared.config.plain_http,
-        };
-        let authorization = match authenticator.authorize(challenge.as_ref(), credential).await {
-            Ok(authorization) => authorization,
-            Err(AuthError::Refused(answer)) => return Ok(Err(answer)),
-            Err(AuthError::Failed(error)) => return Err(error),
-        };
-        let grant = Grant::new(challenge, authorization);
-        let access =
-            Access::new(shared.clone(), repository.clone(), api, credential.cloned(), grant);
-        let result = manifest::get(&access, &self.target, self.selector).await?;
-        if result.is_ok() {
-            shared.cache.put(&repository, access);
-        }
-        Ok(result)
-    }
-
-    /// Asks for the manifest and shows nothing, once for all candidates. Where the answer does
-    /// not say how to log in, because the registry hides what is private, the API's root may.
-    async fn knock(&mut self, has_login: bool) -> Result<Door, RegistryError> {
-        if let Some(closed) = &self.closed {
-            return Ok(Door::Closed(closed.clone()));
-        }
-        let api = self.registry.api(self.target.repository.registry()).await;
-        let transport = &self.registry.0.transport;
-        let url = manifest::url(&api, &self.target.repository, self.selector);
-        let limit = self.registry.0.config.manifest_bytes;
-        let reply = transport
-            .exchange(&self.target, &api.host, limit, &[], || manifest::request(transport, &url))
-            .await?
-            .ok_or_else(|| manifest::too_large(&self.target, limit))?;
-        let mut challenge = match reply.status {
-            StatusCode::UNAUTHORIZED => reply.challenge(),
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => None,
-            _ => return Ok(Door::Open(api, reply)),
-        };
-        if challenge.is_none() && has_login {
-            let root = api.url("");
-            let reply = transport
-                .exchange(&self.target, &api.host, limit, &[], || transport.client.get(&root))
-                .await?;
-            challenge = reply
-                .filter(|reply| reply.status == StatusCode::UNAUTHORIZED)
-                .and_then(|reply| reply.challenge());
-        }
-        let closed = Closed { api, challenge, answer: reply.answer(None) };
-        Ok(Door::Closed(self.closed.insert(closed).clone()))
-    }
-
-    /// An anonymous access, with the manifest that anyone can get.
-    fn public(&self, api: Api, reply: Reply) -> Result<Resolved, RegistryError> {
-        let shared = &self.registry.0;
-        let repository = &self.target.repository;
-        let grant = Grant::new(None, Authorization::None);
-        let access = Access::new(shared.clone(), repository.clone(), api, None, grant);
-        let resolved = manifest::check(&access, &self.target, self.selector, reply)?;
-        access.prove();
-        shared.cache.put(repository, access);
-        Ok(resolved)
     }
 }

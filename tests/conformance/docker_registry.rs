@@ -101,7 +101,13 @@ async fn refusals_say_why() {
     debian.stop().await;
 }
 
-fn contents(skill: &Skill) -> std::collections::BTreeMap<String, Vec<u8>> {
+/// The address in the line that says where docker-registry listens.
+pub(crate) fn listens(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("listening on ")?;
+    rest.split([',', '"']).next().map(str::to_owned)
+}
+
+pub(crate) fn contents(skill: &Skill) -> std::collections::BTreeMap<String, Vec<u8>> {
     skill.files.iter().map(|(path, file)| (path.clone(), file.content.clone())).collect()
 }
 
@@ -136,11 +142,7 @@ impl Debian {
         write("config.json", &config(root.path()));
         let mut serve = Command::new("docker-registry");
         serve.arg("serve").arg(root.path().join("config.json")).env("OTEL_TRACES_EXPORTER", "none");
-        let (server, host) = Server::start(&mut serve, |line| {
-            let (_, rest) = line.split_once("listening on ")?;
-            rest.split([',', '"']).next().map(str::to_owned)
-        })
-        .await;
+        let (server, host) = Server::start(&mut serve, listens).await;
         Some(Self { server, host, root })
     }
 

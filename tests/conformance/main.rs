@@ -10,6 +10,7 @@ mod docker_registry;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod process;
+mod registries;
 mod sanity;
 mod shim;
 #[path = "../support/mod.rs"]

@@ -13,10 +13,13 @@ mod backoff;
 mod canary;
 mod crash;
 mod deadline;
+mod faults;
 mod gc;
 mod login_order;
 mod messages;
 mod metrics;
+mod mirror_logins;
+mod mirrors;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod node;
@@ -36,6 +39,7 @@ mod sharing;
 mod support;
 #[cfg(target_env = "gnu")]
 mod tracer;
+mod transport;
 mod twelve;
 mod unpublish;
 mod unreadable;

@@ -35,10 +35,15 @@ fn documented() -> Vec<Row> {
 }
 
 /// A message with addresses, paths and digests made the document's.
-fn generic(message: &str, hosts: &[String], root: &Path) -> String {
+pub(crate) fn generic(message: &str, hosts: &[String], root: &Path) -> String {
     let mut text = message
         .replace(&root.join("state").display().to_string(), "/var/lib/skillmount")
-        .replace(&root.join("pods").display().to_string(), "/var/lib/kubelet/pods");
+        .replace(&root.join("pods").display().to_string(), "/var/lib/kubelet/pods")
+        .replace(&root.join("hosts").display().to_string(), "/etc/containerd/certs.d")
+        .replace(
+            &root.join("registries.conf").display().to_string(),
+            "/etc/containers/registries.conf",
+        );
     for host in hosts {
         text = text.replace(host, "registry.example");
     }
@@ -277,8 +282,8 @@ async fn registries(
     let skill = |tag: &str| volume(driver, registry, "team/skill", tag);
     let untrusted = volume(driver, tls, "team/skill", "v1");
     table.add(driver, "The registry's certificate is not trusted", &untrusted).await;
-    let gone = driver.volume("csi-1", &format!("{gone}/team/skill:v1"));
-    table.add(driver, "Nothing answers at the registry's address", &gone).await;
+    let nobody = driver.volume("csi-1", &format!("{gone}/team/skill:v1"));
+    table.add(driver, "Nothing answers at the registry's address", &nobody).await;
     let gate = Gate::held();
     registry.fault(On::manifest("silent"), Fault::Stall(gate.clone()));
     let mut setup = Setup::default();
@@ -300,6 +305,29 @@ async fn registries(
     registry.fault(On::blob(layer), Fault::WrongBytes);
     table.add(driver, "The content is not what its digest says", &skill("altered")).await;
     registry.clear_faults();
+    mirrors(table, driver, registry, gone).await;
+}
+
+async fn mirrors(table: &mut Table, driver: &Driver, registry: &Registry, gone: &str) {
+    let skill = |tag: &str| volume(driver, registry, "team/skill", tag);
+    let hosts = table.root.join("hosts/_default");
+    let conf = table.root.join("registries.conf");
+    fs::create_dir_all(&hosts).unwrap();
+    let mut setup = Setup::default();
+    setup.registry.hosts.directories = vec![table.root.join("hosts")];
+    let mirrored = another(driver, "mirrored", setup).await;
+    fs::write(hosts.join("hosts.toml"), format!("[host.\"http://{gone}\"]")).unwrap();
+    table.add(&mirrored, "Neither a mirror nor the registry delivers", &skill("v9")).await;
+    fs::write(hosts.join("hosts.toml"), "[host.m]\ncapabilities = [\"pul\"]").unwrap();
+    table.add(&mirrored, "A `hosts.toml` of the node is broken", &skill("v1")).await;
+    mirrored.stop().await;
+    let host = registry.host();
+    fs::write(&conf, format!("[[registry]]\nlocation = \"{host}\"\nblocked = true")).unwrap();
+    let mut setup = Setup::default();
+    setup.registry.hosts.registries_conf = Some(conf);
+    let blocking = another(driver, "blocking", setup).await;
+    table.add(&blocking, "The node blocks the registry", &skill("v1")).await;
+    blocking.stop().await;
 }
 
 async fn contents(table: &mut Table, driver: &Driver, registry: &Registry) {

@@ -48,6 +48,8 @@ pub struct Setup {
     pub node_credentials: Vec<PathBuf>,
     pub providers: Option<ProvidersConfig>,
     pub collect: CollectPolicy,
+    /// Layers that are downloaded at once.
+    pub downloads: usize,
 }
 
 impl Default for Setup {
@@ -65,6 +67,7 @@ impl Default for Setup {
             node_credentials: vec![],
             providers: None,
             collect: CollectPolicy::default(),
+            downloads: PullConfig::default().downloads,
         }
     }
 }
@@ -107,6 +110,7 @@ impl Driver {
             limits: setup.limits,
             platform: setup.platform,
             concurrent: 8,
+            downloads: setup.downloads,
             timeout: Duration::from_secs(60),
             backoff: setup.backoff,
             verification: setup.verification,

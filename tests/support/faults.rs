@@ -114,6 +114,8 @@ pub enum Fault {
     Body(Bytes),
     /// So many zero bytes instead of the body, chunked and without an announced length.
     HugeBody(u64),
+    /// Sends the body in chunks, without an announced length.
+    Chunked,
     /// Leaves a header out.
     DropHeader(&'static str),
     /// Sets a header.
@@ -248,6 +250,7 @@ impl Answer {
             sending @ (Fault::Slow { .. }
             | Fault::Hold { .. }
             | Fault::Truncate(_)
+            | Fault::Chunked
             | Fault::HugeBody(_)) => self.sending.push(sending),
             // These act before there is an answer.
             Fault::CloseConnection | Fault::Stall(_) | Fault::IgnoreRange => {}
@@ -267,6 +270,10 @@ impl Answer {
                 Fault::Slow { chunk, gate } => gated(chunks, chunk, gate),
                 Fault::Hold { after, gate } => held(chunks, after, gate),
                 Fault::Truncate(after) => truncated(chunks, after),
+                Fault::Chunked => {
+                    length = None;
+                    chunks
+                }
                 Fault::HugeBody(bytes) => {
                     length = None;
                     zeros(bytes)

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use axum::http::{HeaderMap, Method, Uri, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, header};
 
 /// One request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,12 +17,17 @@ pub struct Request {
     pub range: Option<String>,
     pub accept: Option<String>,
     pub user_agent: Option<String>,
+    /// The header that tests configure for one host.
+    pub mark: Option<String>,
+    /// `HTTP/1.1`, `HTTP/2.0`.
+    pub version: String,
     /// The status answered; 0 while there is none, or when the connection was closed instead.
     pub status: u16,
 }
 
 impl Request {
-    pub(super) fn new(method: &Method, uri: &Uri, headers: &HeaderMap) -> Self {
+    pub(super) fn new(parts: &Parts) -> Self {
+        let Parts { method, uri, headers, version, .. } = parts;
         let text = |name| {
             headers
                 .get_all(name)
@@ -31,13 +37,18 @@ impl Request {
         };
         Self {
             method: method.to_string(),
-            host: text(header::HOST).unwrap_or_default(),
+            // HTTP/2 has it in the URL.
+            host: text(header::HOST)
+                .or_else(|| Some(uri.authority()?.to_string()))
+                .unwrap_or_default(),
             path: uri.path().to_owned(),
             query: uri.query().unwrap_or_default().to_owned(),
             authorization: text(header::AUTHORIZATION),
             range: text(header::RANGE),
             accept: text(header::ACCEPT),
             user_agent: text(header::USER_AGENT),
+            mark: text(HeaderName::from_static("x-mark")),
+            version: format!("{version:?}"),
             status: 0,
         }
     }

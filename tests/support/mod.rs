@@ -25,6 +25,7 @@ pub mod driver;
 pub mod faults;
 pub mod gate;
 pub mod kube_api;
+mod listener;
 pub mod log;
 pub mod openapi;
 pub mod registry;

@@ -3,25 +3,22 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use axum::body::Body;
 use axum::http::{Response, header};
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use skillmount::reference::Digest;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_rustls::TlsAcceptor;
+use tokio::task::JoinHandle;
 
 use super::auth::{Auth, Bearer, Realm, Tokens, User, is_below};
 use super::content::{Content, Descriptor};
 use super::faults::{Answer, Closed, Fault, On, Script};
+use super::listener::accept;
 use super::log::{Log, Request};
 use super::routes::{self, Call, error};
 use super::tls::Tls;
@@ -108,6 +105,7 @@ pub(super) struct State {
     content: Mutex<Content>,
     log: Log,
     script: Script,
+    pub(super) connections: AtomicUsize,
     hosts: [SocketAddr; 2],
 }
 
@@ -156,6 +154,7 @@ impl Registry {
             content: Mutex::default(),
             log: Log::default(),
             script: Script::default(),
+            connections: AtomicUsize::new(0),
             hosts,
         });
         let registry = Self { state, listeners: Mutex::default() };
@@ -311,6 +310,11 @@ impl Registry {
         requests.iter().filter(|asked| asked.method == method && asked.path.contains(part)).count()
     }
 
+    /// How many connections were accepted so far.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::Relaxed)
+    }
+
     /// Forgets the requests so far.
     pub fn clear(&self) {
         self.state.log.clear();
@@ -325,51 +329,13 @@ impl Drop for Registry {
     }
 }
 
-async fn accept(
-    socket: tokio::net::TcpListener,
-    state: Arc<State>,
-    mut stopped: oneshot::Receiver<Infallible>,
-) {
-    let tls = state.options.tls.as_ref().map(|tls| TlsAcceptor::from(tls.config.clone()));
-    // Dropped with this task, and every connection with it.
-    let mut connections = JoinSet::new();
-    loop {
-        let stream = tokio::select! {
-            _ = &mut stopped => return connections.shutdown().await,
-            accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => stream,
-                Err(_) => continue,
-            },
-        };
-        let (state, tls) = (state.clone(), tls.clone());
-        connections.spawn(async move {
-            match tls {
-                None => serve(stream, state).await,
-                Some(tls) => {
-                    // A client that does not trust the authority hangs up here.
-                    if let Ok(stream) = tls.accept(stream).await {
-                        serve(stream, state).await;
-                    }
-                }
-            }
-        });
-        while connections.try_join_next().is_some() {}
-    }
-}
-
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
-    let service = service_fn(move |request| handle(request, state.clone()));
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-    // Ends with an error whenever a fault cuts it or a client leaves: that is what tests are for.
-    drop(connection.await);
-}
-
-async fn handle(
+/// One request: its faults, its answer, its line in the log.
+pub(super) async fn handle(
     request: axum::http::Request<Incoming>,
     state: Arc<State>,
 ) -> Result<Response<Body>, Closed> {
     let (parts, body) = request.into_parts();
-    let record = Request::new(&parts.method, &parts.uri, &parts.headers);
+    let record = Request::new(&parts);
     let number = state.log.push(record.clone());
     let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
     let faults = state.script.strike(&record.method, target);

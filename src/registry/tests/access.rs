@@ -247,7 +247,7 @@ async fn credentials_go_to_no_unsafe_realm() {
         let server = Server::start(move |_| wants(&challenge)).await;
         let host = server.host();
         let error = client(&[&host])
-            .resolve(&repository(&host), &tag(), &Only(&[alice()]))
+            .resolve(&repository(&host), &tag(), only(&[alice()]))
             .await
             .unwrap_err();
         assert!(matches!(error, RegistryError::Realm { .. }), "{error:?}");
@@ -324,7 +324,7 @@ async fn a_secret_that_the_server_repeats_is_not_shown() {
         .await;
         let host = server.host();
         let error = client(&[&host])
-            .resolve(&repository(&host), &tag(), &Only(&[alice()]))
+            .resolve(&repository(&host), &tag(), only(&[alice()]))
             .await
             .unwrap_err();
         assert_eq!(text(&error, &host), expected);

@@ -38,7 +38,7 @@ async fn a_wrong_manifest_is_refused() {
     let host = server.host();
     let registry = client(&[&host]);
     for selector in [tag(), Selector::Digest(wrong.clone())] {
-        let error = registry.resolve(&repository(&host), &selector, &Only(&[])).await.unwrap_err();
+        let error = registry.resolve(&repository(&host), &selector, only(&[])).await.unwrap_err();
         assert!(!error.is_transient());
         assert_eq!(
             text(&error, &host),
@@ -121,7 +121,7 @@ async fn overload_that_lasts_is_an_error() {
         .await;
         let host = server.host();
         let error =
-            client(&[&host]).resolve(&repository(&host), &tag(), &Only(&[])).await.unwrap_err();
+            client(&[&host]).resolve(&repository(&host), &tag(), only(&[])).await.unwrap_err();
         assert!(error.is_transient());
         assert_eq!(text(&error, &host), expected);
         assert_eq!(server.seen().len(), tries);

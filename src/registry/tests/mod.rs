@@ -9,11 +9,12 @@ mod tls;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Response;
+use axum::http::{Response, StatusCode};
 use futures_util::future::BoxFuture;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::*;
+use crate::credentials::{Credential, Login, Matched};
 use server::{Seen, Server};
 
 const MANIFEST: &str = r#"{"schemaVersion":2}"#;
@@ -48,11 +49,15 @@ fn basic(origin: &str, username: &str, password: &str) -> Credential {
 }
 
 /// The same credentials for every repository.
-struct Only<'a>(&'a [Credential]);
+struct Only(Vec<Credential>);
 
-impl Candidates for Only<'_> {
+fn only(credentials: &[Credential]) -> Arc<dyn Candidates> {
+    Arc::new(Only(credentials.to_vec()))
+}
+
+impl Candidates for Only {
     fn matching<'a>(&'a self, _: &'a Repository) -> BoxFuture<'a, Matched> {
-        let credentials = self.0.to_vec();
+        let credentials = self.0.clone();
         Box::pin(std::future::ready(Matched { credentials, failures: vec![] }))
     }
 }
@@ -104,7 +109,7 @@ async fn pull(
     candidates: &[Credential],
 ) -> Result<Resolved, String> {
     registry
-        .resolve(&repository(host), &tag(), &Only(candidates))
+        .resolve(&repository(host), &tag(), only(candidates))
         .await
         .map_err(|error| text(&error, host))
 }

@@ -37,7 +37,7 @@ async fn a_private_authority_is_trusted_only_if_it_is_given() {
 
     // Neither is a bad certificate a reason to do without TLS on this machine.
     let before = server.seen().len();
-    let error = client(&[]).resolve(&repository(&host), &tag(), &Only(&[])).await.unwrap_err();
+    let error = client(&[]).resolve(&repository(&host), &tag(), only(&[])).await.unwrap_err();
     assert!(matches!(error, RegistryError::Certificate { .. }), "{error:?}");
     assert!(!error.is_transient());
     assert_eq!(
