@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use super::Failure;
 use crate::observability::chain;
 use crate::observability::http::{self, HttpEndpoint, Pages};
+use crate::observability::logging::LogLevel;
 use crate::observability::metrics::{Metrics, Registration};
 use crate::registration::Status;
 use crate::store::Store;
@@ -23,6 +24,8 @@ pub(super) struct Health {
     /// Absent where another process registers the driver.
     registration: OnceLock<watch::Receiver<Status>>,
     stopping: AtomicBool,
+    /// How what is logged can be changed.
+    pub(super) log_level: OnceLock<LogLevel>,
 }
 
 impl Health {
@@ -91,6 +94,14 @@ impl Pages for Health {
             });
         }
         self.metrics.text()
+    }
+
+    fn log_at(&self, level: &str) -> Result<(), String> {
+        let changed = self.log_level.get().ok_or("logging is not set up")?;
+        changed.set(level).map_err(|error| chain(&error))?;
+        // At every level, so that the log tells why it changes.
+        tracing::error!(level, "the log level is another from here on");
+        Ok(())
     }
 }
 

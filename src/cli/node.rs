@@ -82,9 +82,12 @@ impl NodeArgs {
         if self.node_id.is_empty() || self.node_id.len() > 256 {
             return Err(Failure::Usage("--node-id must have 1 to 256 bytes".into()));
         }
-        logging::init(self.log.log_format, &self.log.log_level).map_err(|e| Failure::usage(&e))?;
+        let log_level = logging::init(self.log.log_format, &self.log.log_level)
+            .map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
         let health = Arc::new(Health::default());
+        // It is set once.
+        drop(health.log_level.set(log_level));
         let config = RegistryConfig { metrics: health.metrics.clone(), ..self.registry.config() };
         let registry = Registry::new(config).map_err(|e| Failure::usage(&e))?;
         let pulls = self.policy.config(self.limits.config())?;

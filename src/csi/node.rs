@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
+use tracing::{Instrument, Span};
 
 use super::request::{self, timeout};
 use super::v1::node_server::Node;
@@ -38,9 +39,11 @@ impl NodeService {
         Self { node_id, volumes, calls: AtomicU64::new(0) }
     }
 
-    /// A number that ties the log lines of one call together.
-    fn call(&self) -> u64 {
-        self.calls.fetch_add(1, Ordering::Relaxed)
+    /// A number that ties the log lines of one call together, and the span that carries it to
+    /// all that the call begins.
+    fn call(&self) -> (u64, Span) {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        (call, tracing::info_span!("rpc", call))
     }
 }
 
@@ -50,7 +53,7 @@ impl Node for NodeService {
         &self,
         request: Request<NodePublishVolumeRequest>,
     ) -> Result<Response<NodePublishVolumeResponse>, Status> {
-        let (call, start) = (self.call(), Instant::now());
+        let ((call, span), start) = (self.call(), Instant::now());
         let deadline = deadline(start, timeout(request.metadata()));
         let volume_id = request.get_ref().volume_id.clone();
         let outcome = match request::publish(request.into_inner()) {
@@ -59,7 +62,7 @@ impl Node for NodeService {
                 let pod = format!("{}/{}", request.pod.namespace, request.pod.name);
                 tracing::debug!(call, volume_id, pod, ?request.attributes, "publish");
                 // tonic drops a handler whose caller has gone; this must run to its end.
-                detached(self.volumes.clone().publish(request, deadline)).await
+                detached(span, self.volumes.clone().publish(request, deadline)).await
             }
         };
         match &outcome {
@@ -77,11 +80,11 @@ impl Node for NodeService {
         &self,
         request: Request<NodeUnpublishVolumeRequest>,
     ) -> Result<Response<NodeUnpublishVolumeResponse>, Status> {
-        let (call, start) = (self.call(), Instant::now());
+        let ((call, span), start) = (self.call(), Instant::now());
         let volume_id = request.get_ref().volume_id.clone();
         let outcome = match request::unpublish(request.into_inner()) {
             Err(error) => Err(error.into()),
-            Ok(request) => detached(self.volumes.clone().unpublish(request)).await,
+            Ok(request) => detached(span, self.volumes.clone().unpublish(request)).await,
         };
         match &outcome {
             Ok(()) => tracing::info!(
@@ -97,12 +100,13 @@ impl Node for NodeService {
         &self,
         request: Request<NodeGetVolumeStatsRequest>,
     ) -> Result<Response<NodeGetVolumeStatsResponse>, Status> {
-        let (call, start) = (self.call(), Instant::now());
+        let ((call, span), start) = (self.call(), Instant::now());
         let (volume_id, path) = request::stats(request.into_inner())?;
         let stats = self
             .volumes
             .clone()
             .stats(volume_id.clone(), path)
+            .instrument(span)
             .await
             .map_err(Status::from)
             .inspect_err(|status| failed("NodeGetVolumeStats", call, &volume_id, start, status))?;
@@ -185,13 +189,14 @@ fn failed(rpc: &str, call: u64, volume_id: &str, start: Instant, status: &Status
 
 /// Runs an operation in a task of its own; a panic in it is this call's failure, no more.
 async fn detached<T, E>(
+    span: Span,
     operation: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, Status>
 where
     T: Send + 'static,
     E: Into<Status> + Send + 'static,
 {
-    match tokio::spawn(operation).await {
+    match tokio::spawn(operation.instrument(span)).await {
         Ok(outcome) => outcome.map_err(Into::into),
         Err(error) => Err(Status::internal(format!("the operation ended unexpectedly: {error}"))),
     }

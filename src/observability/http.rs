@@ -34,6 +34,9 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// The pause after a failed accept, such as one for lack of descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
+/// What is behind it is the level: a body would have to be bounded.
+const LOG_LEVEL: &str = "/log-level/";
+
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -83,6 +86,9 @@ pub trait Pages: Send + Sync + 'static {
 
     /// The metrics. It may block.
     fn metrics(&self) -> Result<String, fmt::Error>;
+
+    /// Logs at another level from now on, or says why not.
+    fn log_at(&self, level: &str) -> Result<(), String>;
 }
 
 /// Binds the endpoint.
@@ -105,7 +111,7 @@ pub async fn serve(listener: TcpListener, pages: Arc<dyn Pages>) {
     let mut connections = Connections::default();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => connections.add(stream, pages.clone()),
+            Ok((stream, from)) => connections.add(stream, from, pages.clone()),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection for health and metrics");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -119,14 +125,15 @@ pub async fn serve(listener: TcpListener, pages: Arc<dyn Pages>) {
 struct Connections(VecDeque<AbortHandle>);
 
 impl Connections {
-    fn add(&mut self, stream: TcpStream, pages: Arc<dyn Pages>) {
+    fn add(&mut self, stream: TcpStream, from: SocketAddr, pages: Arc<dyn Pages>) {
         self.0.retain(|connection| !connection.is_finished());
         if self.0.len() >= MAX_CONNECTIONS
             && let Some(oldest) = self.0.pop_front()
         {
             oldest.abort();
         }
-        self.0.push_back(tokio::spawn(connection(stream, pages, HEAD_TIMEOUT)).abort_handle());
+        let connection = connection(stream, from, pages, HEAD_TIMEOUT);
+        self.0.push_back(tokio::spawn(connection).abort_handle());
     }
 }
 
@@ -136,10 +143,16 @@ impl Drop for Connections {
     }
 }
 
-async fn connection(stream: TcpStream, pages: Arc<dyn Pages>, head_timeout: Duration) {
+async fn connection(
+    stream: TcpStream,
+    from: SocketAddr,
+    pages: Arc<dyn Pages>,
+    head_timeout: Duration,
+) {
+    let is_local = from.ip().to_canonical().is_loopback();
     let service = service_fn(move |request: Request<Incoming>| {
         let pages = pages.clone();
-        async move { Ok::<_, Infallible>(answer(&request, pages).await) }
+        async move { Ok::<_, Infallible>(answer(&request, is_local, pages).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -154,8 +167,15 @@ async fn connection(stream: TcpStream, pages: Arc<dyn Pages>, head_timeout: Dura
     }
 }
 
-async fn answer<B>(request: &Request<B>, pages: Arc<dyn Pages>) -> Response<String> {
+async fn answer<B>(
+    request: &Request<B>,
+    is_local: bool,
+    pages: Arc<dyn Pages>,
+) -> Response<String> {
     let path = request.uri().path();
+    if let Some(level) = path.strip_prefix(LOG_LEVEL) {
+        return log_level(request.method(), level, is_local, &*pages);
+    }
     if !matches!(path, "/metrics" | "/livez" | "/readyz") {
         return page(StatusCode::NOT_FOUND, "not found: /metrics, /livez, /readyz\n");
     }
@@ -171,6 +191,23 @@ async fn answer<B>(request: &Request<B>, pages: Arc<dyn Pages>) -> Response<Stri
         }
         // That this is answered at all says that the process lives.
         _ => page(StatusCode::OK, "ok\n"),
+    }
+}
+
+/// Whoever may forward a port to the pod comes from its loopback address; whoever only reaches it
+/// does not.
+fn log_level(method: &Method, level: &str, is_local: bool, pages: &dyn Pages) -> Response<String> {
+    if !is_local {
+        return page(StatusCode::FORBIDDEN, "only from the pod itself: use kubectl port-forward\n");
+    }
+    if method != Method::PUT {
+        let mut response = page(StatusCode::METHOD_NOT_ALLOWED, "only PUT\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("PUT"));
+        return response;
+    }
+    match pages.log_at(level) {
+        Ok(()) => page(StatusCode::OK, format!("logging at {level}\n")),
+        Err(problem) => page(StatusCode::BAD_REQUEST, format!("{problem}\n")),
     }
 }
 

@@ -3,8 +3,10 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
 /// `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,21 +28,44 @@ pub enum LoggingError {
         /// Why not.
         source: ParseError,
     },
+    /// Logging has ended.
+    #[error("the level cannot be changed: {0}")]
+    Change(String),
     /// Somebody has set up logging before.
     #[error("logging is set up already: {0}")]
     Twice(String),
 }
 
+/// What is logged by a process, while it runs.
+#[derive(Clone, Debug)]
+pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
+
 /// Sets up logging for the whole process.
-pub fn init(format: LogFormat, level: &str) -> Result<(), LoggingError> {
-    let filter =
-        filter(level).map_err(|source| LoggingError::Level { level: level.into(), source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let outcome = match format {
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).try_init(),
+pub fn init(format: LogFormat, level: &str) -> Result<LogLevel, LoggingError> {
+    let (filter, handle) = reload::Layer::new(parse(level)?);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    outcome.map_err(|error| LoggingError::Twice(error.to_string()))
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .try_init()
+        .map_err(|error| LoggingError::Twice(error.to_string()))?;
+    Ok(LogLevel(handle))
+}
+
+impl LogLevel {
+    /// Logs at another level from now on: what `--log-level` takes.
+    pub fn set(&self, level: &str) -> Result<(), LoggingError> {
+        let filter = parse(level)?;
+        self.0.reload(filter).map_err(|error| LoggingError::Change(error.to_string()))
+    }
+}
+
+fn parse(level: &str) -> Result<EnvFilter, LoggingError> {
+    filter(level).map_err(|source| LoggingError::Level { level: level.into(), source })
 }
 
 /// A level alone is meant for the driver. At `debug` the HTTP libraries log a line for every

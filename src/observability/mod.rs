@@ -4,6 +4,7 @@
 pub mod http;
 pub mod logging;
 pub mod metrics;
+pub mod task;
 mod text;
 
 use std::error::Error;

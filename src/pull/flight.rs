@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::progress::Progress;
+use crate::observability::task;
 
 /// How long a failure waits for somebody to hear of it. Kubelet's longest back-off is 2m2s.
 const UNCLAIMED: Duration = Duration::from_secs(300);
@@ -85,7 +86,7 @@ where
         entries.insert(key.clone(), entry);
         drop(entries);
 
-        let work = tokio::spawn(work(progress.clone()));
+        let work = task::spawn(work(progress.clone()));
         let all = self.entries.clone();
         tokio::spawn(async move {
             let outcome = work.await.unwrap_or_else(|error| Err(Arc::new(lost(error.to_string()))));

@@ -13,6 +13,7 @@ use super::error::PullError;
 use super::progress::Progress;
 use super::source::Origin;
 use crate::artifact::plan::{Layer, Plan};
+use crate::observability::task;
 use crate::registry::Registry;
 use crate::unpack::Limits;
 use crate::unpack::Sink;
@@ -50,7 +51,7 @@ pub(super) async fn lay_out<S: Sink + 'static, H: Send + 'static>(
 ) -> Result<(Unpacked<S>, H), PullError> {
     let (limits, downloads) = bounds;
     let (jobs, work) = mpsc::unbounded_channel();
-    let unpacking = tokio::task::spawn_blocking(move || {
+    let unpacking = task::spawn_blocking(move || {
         let unpacked = unpack(work, sink, limits);
         unpacked.map(|unpacked| (unpacked, held))
     });

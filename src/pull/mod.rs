@@ -44,6 +44,7 @@ use crate::artifact::path::TreePath;
 use crate::artifact::validation::Validation;
 use crate::credentials::{Fingerprint, Logins};
 use crate::observability::metrics::{Metrics, Phase};
+use crate::observability::task;
 use crate::reference::Digest;
 use crate::registry::Registry;
 use crate::store::{Store, StoredTree};
@@ -320,5 +321,5 @@ fn key_options(options: &PullOptions, hints: &Hints) -> String {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PullError> {
-    tokio::task::spawn_blocking(work).await.map_err(layers::panicked)
+    task::spawn_blocking(work).await.map_err(layers::panicked)
 }

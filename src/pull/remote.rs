@@ -10,8 +10,8 @@ use super::source::{Origin, Source};
 use super::walk::{Part, Parts, Remembered, Walk};
 use super::{Found, PullError, PullPolicy, PullRequest, Pulled, Puller, blocking, key_options};
 use super::{layers, progress::Progress, progress::Step};
-use crate::observability::chain;
 use crate::observability::metrics::Phase;
+use crate::observability::{chain, task};
 use crate::reference::{Digest, Selector};
 use crate::store::{self, FlushError, Staging, StoredTree, TreeInfo};
 use crate::unpack::DiskSink;
@@ -63,7 +63,7 @@ impl Puller {
     /// Flushing waits for the disk; a pod need not.
     fn flush(self: &Arc<Self>, keys: Vec<String>) {
         let puller = self.clone();
-        tokio::task::spawn_blocking(move || {
+        task::spawn_blocking(move || {
             for key in keys {
                 match puller.store.flush(&key) {
                     // It has been collected already.

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 
 use crate::layout::{Layout, LayoutError, Location, LocationError};
+use crate::observability::task;
 use crate::reference::{Digest, Reference, ReferenceError};
 use crate::registry::{self, Access, Registry, RegistryError};
 
@@ -210,6 +211,6 @@ impl Origin {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LayoutError> + Send + 'static,
 ) -> Result<T, SourceError> {
-    let outcome = tokio::task::spawn_blocking(work).await;
+    let outcome = task::spawn_blocking(work).await;
     Ok(outcome.map_err(|error| LayoutError::Panicked(error.to_string()))??)
 }

@@ -65,12 +65,14 @@ pub(super) fn write(
 /// to the disk at once (`auto_da_alloc`), for which a publish would wait; an exchange does not, and
 /// [`Durability::Cached`] asks for nothing of the kind.
 fn replace(from: &Path, to: &Path) -> io::Result<()> {
-    match renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE) {
+    // An exchange would also put a directory aside, of which a rename says that it is in the way.
+    let is_file = fs::symlink_metadata(to).is_ok_and(|there| there.is_file());
+    if is_file && renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE).is_ok() {
         // What is there now is the old file; the next open removes what a crash leaves here.
-        Ok(()) => fs::remove_file(from),
-        // There was none, or the file system cannot.
-        Err(_) => fs::rename(from, to),
+        return fs::remove_file(from);
     }
+    // There was none, or the file system cannot.
+    fs::rename(from, to)
 }
 
 fn write_file(path: &Path, bytes: &[u8], durability: Durability) -> io::Result<()> {

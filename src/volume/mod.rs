@@ -26,6 +26,7 @@ use tokens::ServiceAccountTokens;
 pub use unpublish::UnpublishError;
 
 use crate::mount::{MountError, Mounter};
+use crate::observability::task;
 use crate::pull::Puller;
 use crate::store::{Pod, Record, Store};
 
@@ -148,7 +149,5 @@ pub enum ClearError {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, PublishError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| PublishError::Panicked(error.to_string()))
+    task::spawn_blocking(work).await.map_err(|error| PublishError::Panicked(error.to_string()))
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::Volumes;
-use crate::observability::chain;
+use crate::observability::{chain, task};
 use crate::store::{FileError, Record, RecordState, Totals};
 
 /// The statistics of a volume. It is full by nature: nothing can be added to it, so total and
@@ -56,7 +56,7 @@ impl Volumes {
         volume_id: String,
         path: PathBuf,
     ) -> Result<Stats, StatsError> {
-        tokio::task::spawn_blocking(move || self.measure(volume_id, &path))
+        task::spawn_blocking(move || self.measure(volume_id, &path))
             .await
             .map_err(|error| StatsError::Panicked(error.to_string()))?
     }

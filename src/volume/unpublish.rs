@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{ClearError, UnpublishRequest, Volumes};
+use crate::observability::task;
 use crate::store::FileError;
 
 /// A failed step of an unpublish.
@@ -44,7 +45,7 @@ impl Volumes {
             .guard
             .take(&request.volume_id)
             .ok_or_else(|| UnpublishError::Busy(request.volume_id.clone()))?;
-        tokio::task::spawn_blocking(move || {
+        task::spawn_blocking(move || {
             let _held = held;
             self.release(&request)
         })

@@ -16,6 +16,8 @@ mod deadline;
 mod faults;
 mod gc;
 mod login_order;
+mod logs;
+mod matching;
 mod messages;
 mod metrics;
 mod mirror_logins;

@@ -43,8 +43,19 @@ pub(crate) fn address(line: &str) -> Option<SocketAddr> {
 impl Node {
     /// Starts it and returns when it serves.
     pub(crate) async fn start(root: &Path, flags: &[&str]) -> Self {
-        let mut child =
-            command(root).args(flags).stderr(Stdio::piped()).spawn().expect("the binary");
+        Self::start_with(root, flags, &[]).await
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) async fn start_with(
+        root: &Path,
+        flags: &[&str],
+        environment: &[(&str, String)],
+    ) -> Self {
+        let environment = environment.iter().map(|(name, value)| (*name, value.as_str()));
+        let mut command = command(root);
+        let command = command.args(flags).envs(environment).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary");
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
         let (serves, serving) = oneshot::channel();

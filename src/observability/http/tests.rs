@@ -17,6 +17,13 @@ impl Pages for Fake {
     fn metrics(&self) -> Result<String, fmt::Error> {
         Ok("answer 42\n# EOF\n".into())
     }
+
+    fn log_at(&self, level: &str) -> Result<(), String> {
+        match level {
+            "debug" | "skillmount=trace,h2=info" => Ok(()),
+            _ => Err(format!("no level {level:?}")),
+        }
+    }
 }
 
 async fn start() -> (SocketAddr, Arc<Fake>) {
@@ -139,7 +146,8 @@ async fn a_client_that_says_nothing_is_left() {
     let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     client.write_all(b"GET /livez HTTP/1.1\r\n").await.unwrap();
     let (stream, _) = listener.accept().await.unwrap();
-    connection(stream, Arc::new(Fake::default()), Duration::from_millis(1)).await;
+    let from = stream.peer_addr().unwrap();
+    connection(stream, from, Arc::new(Fake::default()), Duration::from_millis(1)).await;
     assert_eq!(rest(&mut client).await, "");
 }
 
@@ -169,4 +177,28 @@ async fn a_port_alone_is_all_addresses() {
     assert!(address.ip().is_unspecified());
     tokio::spawn(serve(listener, Arc::new(Fake::default())));
     assert_eq!(get((Ipv4Addr::LOCALHOST, address.port()).into(), "/livez").await, ok("ok\n"));
+}
+
+#[tokio::test]
+async fn the_log_level_is_changed_from_the_pod_itself() {
+    let (address, _) = start().await;
+    let put = async |method: &str, level: &str| {
+        let request = format!("{method} /log-level/{level} HTTP/1.1\r\nHost: node\r\n\r\n");
+        let answer = exchange(address, &request).await;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
+    };
+    for (method, level, status, body) in [
+        ("PUT", "debug", "200", "logging at debug\n"),
+        ("PUT", "skillmount=trace,h2=info", "200", "logging at skillmount=trace,h2=info\n"),
+        ("PUT", "loud", "400", "no level \"loud\"\n"),
+        ("PUT", "", "400", "no level \"\"\n"),
+        ("GET", "debug", "405", "only PUT\n"),
+        ("POST", "debug", "405", "only PUT\n"),
+    ] {
+        assert_eq!(put(method, level).await, (status.into(), body.into()), "{method} {level}");
+    }
+    let pages = Fake::default();
+    let refused = log_level(&Method::PUT, "debug", false, &pages);
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
 }
