@@ -113,6 +113,9 @@ fn print(text: &str) -> Result<(), Failure> {
 /// Builds the runtime: all async work of a process runs on it.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
+        // Each running pull holds one for each of its members: 4 of at most 1024. The rest is for
+        // what must not wait behind them, such as names of hosts.
+        .max_blocking_threads(4 * 1024 + 512)
         .enable_all()
         .build()
         .map_err(|error| Failure::failed(&error))

@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 
 use super::Login;
 
+/// The most entries of one document. A Secret of 1 MiB could hold tens of thousands, each of which
+/// would be kept and tried.
+pub(super) const MAX_ENTRIES: usize = 256;
+
 /// The largest document that is parsed, in bytes: the limit of a Kubernetes Secret.
 pub const MAX_DOCUMENT: usize = 1 << 20;
 
@@ -22,6 +26,14 @@ pub enum SecretError {
         origin: String,
         /// How large it is, in bytes.
         size: usize,
+    },
+    /// It has more entries than anybody has registries.
+    #[error("{origin} has {entries} entries, more than {MAX_ENTRIES}")]
+    TooMany {
+        /// Where.
+        origin: String,
+        /// How many.
+        entries: usize,
     },
     /// It is not JSON.
     #[error("{origin} is not valid JSON: line {line}, column {column}")]
@@ -139,6 +151,9 @@ pub(super) fn parse(
             }
         }
     };
+    if auths.len() > MAX_ENTRIES {
+        return Err(SecretError::TooMany { origin: origin.into(), entries: auths.len() });
+    }
     let mut entries = Vec::with_capacity(auths.len());
     for (key, value) in auths {
         let origin = || format!("{origin}, entry {:?}", name(&key));

@@ -28,6 +28,12 @@ use crate::reference::{DOCKER_HUB, Repository, hex};
 /// The key that Docker's tools write for Docker Hub, normalised.
 const DOCKER_HUB_KEY: &str = "index.docker.io";
 
+/// How many logins are tried for one repository. Each is a request to the registry.
+const MAX_CANDIDATES: usize = 32;
+
+/// How many logins one volume may have, of all its Secrets: each is kept while it is pulled.
+const MAX_LOGINS: usize = 2048;
+
 /// How many warnings are kept.
 const MAX_WARNINGS: usize = 20;
 
@@ -146,7 +152,9 @@ impl Keyring {
     /// Adds the next source, whose logins are tried after all that are there: a node's
     /// configuration after a pod's secrets.
     pub fn extend(&mut self, other: Self) {
-        self.sources.extend(other.sources);
+        if self.has_room_for(&other) {
+            self.sources.extend(other.sources);
+        }
         self.consulted.extend(other.consulted);
         for warning in other.warnings {
             self.warn(warning);
@@ -156,13 +164,30 @@ impl Keyring {
     /// Adds to the last source: another secret of the same pod. As in kubelet, the keys of all
     /// its secrets are sorted together, and only equal keys are tried in the secrets' order.
     pub fn merge(&mut self, other: Self) {
-        for (key, credentials) in other.sources.into_iter().flatten() {
-            self.last_source().entry(key).or_default().extend(credentials);
+        if self.has_room_for(&other) {
+            for (key, credentials) in other.sources.into_iter().flatten() {
+                self.last_source().entry(key).or_default().extend(credentials);
+            }
         }
         self.consulted.extend(other.consulted);
         for warning in other.warnings {
             self.warn(warning);
         }
+    }
+
+    /// Whether the logins of another can be added; if not, that is a warning.
+    fn has_room_for(&mut self, other: &Self) -> bool {
+        let has_room = self.len() + other.len() <= MAX_LOGINS;
+        if !has_room && let Some(place) = other.consulted.first() {
+            let name = &place.name;
+            self.warn(format!("{name} is ignored: there are {MAX_LOGINS} logins already"));
+        }
+        has_room
+    }
+
+    /// How many logins it has.
+    fn len(&self) -> usize {
+        self.sources.iter().flat_map(BTreeMap::values).map(Vec::len).sum()
     }
 
     /// Remembers a place that was looked into and has no login to add.
@@ -175,7 +200,8 @@ impl Keyring {
         &self.consulted
     }
 
-    /// The logins to try for a repository, in order, each once. None: ask anonymously.
+    /// The logins to try for a repository, in order, each once, and no more than 32. None: ask
+    /// anonymously.
     pub fn matching(&self, repository: &Repository) -> Vec<Credential> {
         let mut seen = HashSet::new();
         let mut credentials = Vec::new();
@@ -186,7 +212,7 @@ impl Keyring {
                 matching.extend(source.get_key_value(DOCKER_HUB_KEY));
             }
             for credential in matching.into_iter().flat_map(|(_, credentials)| credentials) {
-                if seen.insert(&credential.login) {
+                if credentials.len() < MAX_CANDIDATES && seen.insert(&credential.login) {
                     credentials.push(credential.clone());
                 }
             }
@@ -199,7 +225,8 @@ impl Keyring {
         self.sources.iter().flat_map(|source| source.keys().rev().cloned()).collect()
     }
 
-    /// What two keyrings with the same logins, for the same keys, in the same order, share.
+    /// What two keyrings with the same logins, of the same holders, for the same keys, in the same
+    /// order, share.
     pub fn fingerprint(&self, salt: &Salt) -> Fingerprint {
         let mut context = hmac::Context::with_key(&salt.0);
         for source in &self.sources {
@@ -208,7 +235,7 @@ impl Keyring {
                 update(&mut context, "key");
                 update(&mut context, key);
                 for credential in credentials {
-                    credential.login.hash(&mut context);
+                    credential.hash(&mut context);
                 }
             }
         }

@@ -119,6 +119,16 @@ impl Credential {
         std::iter::once(self.identity(salt)).chain(holder).collect()
     }
 
+    /// All of it: who has the same login from elsewhere is told of another origin, and what the
+    /// login is granted is granted to another holder.
+    fn hash(&self, context: &mut hmac::Context) {
+        self.login.hash(context);
+        update(context, &self.origin);
+        let holder = self.holder.as_ref().map_or(&[][..], |holder| &holder.0);
+        update(context, &holder.len().to_string());
+        holder.iter().for_each(|field| update(context, field));
+    }
+
     /// The identity of the login under the node's salt.
     pub fn identity(&self, salt: &Salt) -> Identity {
         let mut context = hmac::Context::with_key(&salt.0);

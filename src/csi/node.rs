@@ -198,7 +198,10 @@ where
 {
     match tokio::spawn(operation.instrument(span)).await {
         Ok(outcome) => outcome.map_err(Into::into),
-        Err(error) => Err(Status::internal(format!("the operation ended unexpectedly: {error}"))),
+        // What it has left is not known: a code that is not final, so that it is tried again.
+        Err(error) => {
+            Err(Status::unavailable(format!("the operation ended unexpectedly: {error}")))
+        }
     }
 }
 

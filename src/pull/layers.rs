@@ -27,20 +27,22 @@ const QUEUE: u32 = 512 << 10;
 /// How many layers are downloaded ahead of the one that is unpacked.
 const AHEAD: usize = 3;
 
-/// How many layers are downloaded at once by all pulls of the node.
+/// The places for layers that are downloaded ahead, for all pulls of the node.
 #[derive(Debug, Clone)]
 pub(super) struct Downloads(Arc<Semaphore>);
 
 impl Downloads {
+    /// For `most` downloads at once, of which one is a pull's own, for its lowest layer. Further
+    /// pulls have one each besides: how many there are has a limit of its own.
     pub(super) fn new(most: usize) -> Self {
-        Self(Arc::new(Semaphore::new(most.max(1))))
+        Self(Arc::new(Semaphore::new(most.saturating_sub(1))))
     }
 }
 
 /// Downloads the plan's layers and unpacks them, lowest first, as they come. The next ones are
-/// downloaded meanwhile. `held` is what the
-/// sink writes to: it is given back with the files, and else dropped where they are written, after
-/// the last of them, also if nobody waits for this any more.
+/// downloaded meanwhile. `held` is what the sink writes to: it is given back with the files, and
+/// else dropped where they are written, after the last of them, also if nobody waits for this any
+/// more.
 pub(super) async fn lay_out<S: Sink + 'static, H: Send + 'static>(
     registry: &Registry,
     origin: &Origin,
@@ -79,6 +81,14 @@ enum Stopped {
     Unpacker,
 }
 
+/// What a layer is told of the one below it.
+struct Below {
+    /// It has begun.
+    begun: oneshot::Receiver<()>,
+    /// The unpacker has done with it.
+    gone: oneshot::Receiver<()>,
+}
+
 /// The downloads of one plan.
 struct Fetch<'a> {
     registry: &'a Registry,
@@ -94,34 +104,47 @@ impl Fetch<'_> {
     /// All layers, some at a time. The failure that counts is that of the lowest layer, whichever
     /// came first.
     async fn all(self, layers: &[Layer]) -> Result<(), Stopped> {
-        let mut turn = None;
+        let mut below = None;
         let mut downloads = Vec::with_capacity(layers.len());
         for layer in layers {
-            let (next, mine) = oneshot::channel();
-            downloads.push(self.one(layer, turn.replace(mine), next).boxed());
+            let ((next, begun), (read, gone)) = (oneshot::channel(), oneshot::channel());
+            let mine = below.replace(Below { begun, gone });
+            downloads.push(self.one(layer, mine, next, read).boxed());
         }
         stream::iter(downloads).buffered(1 + AHEAD).try_collect().await
     }
 
-    /// One layer. It begins when the one below has begun, so that whoever has a place for a layer
-    /// has one for all below it: of the pulls that hold places, each can go on, and none waits for
-    /// ever. The place is given back when the unpacker has taken the last byte; so what waits for
-    /// it is bounded on the whole node.
+    /// One layer. It begins when the one below has begun, and then as soon as there is a place for
+    /// it, or as it is the lowest that is left: that one needs none, so no pull waits for another's
+    /// registry. The place is given back when the unpacker has taken the last byte; so what waits
+    /// for it is bounded on the whole node.
     async fn one(
         &self,
         layer: &Layer,
-        turn: Option<oneshot::Receiver<()>>,
+        below: Option<Below>,
         next: oneshot::Sender<()>,
+        read: oneshot::Sender<()>,
     ) -> Result<(), Stopped> {
-        if let Some(turn) = turn
-            && turn.await.is_err()
-        {
-            return Err(Stopped::Unpacker);
-        }
-        let place = self.downloads.0.clone().acquire_owned().await;
-        let place = place.map_err(|_| Stopped::Unpacker)?;
+        let place = match below {
+            None => None,
+            Some(Below { begun, gone }) => {
+                begun.await.map_err(|_| Stopped::Unpacker)?;
+                tokio::select! {
+                    // It ends with the sender.
+                    _ = gone => None,
+                    place = self.downloads.0.clone().acquire_owned() => place.ok(),
+                }
+            }
+        };
         let (sender, queue) = mpsc::unbounded_channel();
-        let chunks = Chunks { queue, chunk: Bytes::new(), room: None, ended: false, _place: place };
+        let chunks = Chunks {
+            queue,
+            chunk: Bytes::new(),
+            room: None,
+            ended: false,
+            _place: place,
+            _read: read,
+        };
         self.jobs.send((layer.clone(), chunks)).map_err(|_| Stopped::Unpacker)?;
         // An error says that there is no next one.
         next.send(()).ok();
@@ -183,8 +206,10 @@ struct Chunks {
     chunk: Bytes,
     room: Option<OwnedSemaphorePermit>,
     ended: bool,
-    /// The layer's place among the node's downloads.
-    _place: OwnedSemaphorePermit,
+    /// The layer's place among the node's downloads, if it needed one.
+    _place: Option<OwnedSemaphorePermit>,
+    /// Tells the layer above that this one has been read.
+    _read: oneshot::Sender<()>,
 }
 
 impl Read for Chunks {

@@ -45,6 +45,17 @@ impl Ask {
         self
     }
 
+    /// The login as it is sent: a password in base64 is as good as the password, and so is a token
+    /// with percent signs.
+    pub(super) fn login(&self) -> Option<&str> {
+        if let Some(form) = &self.form {
+            let fields = form.split('&').find_map(|field| field.strip_prefix("refresh_token="));
+            return fields;
+        }
+        let value = self.headers.get(AUTHORIZATION)?.to_str().ok()?;
+        value.split_once(' ').map(|(_, login)| login)
+    }
+
     /// Adds a user name and a password.
     pub(super) fn basic(&mut self, username: &str, password: &str) {
         self.authorize(format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))));

@@ -11,7 +11,7 @@ use super::hosts::Route;
 use crate::reference::Repository;
 
 /// The API of one host for one repository.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Api {
     pub(super) route: Arc<Route>,
     /// Scheme and host.

@@ -330,11 +330,8 @@ fn scrubbed(body: Bytes, ask: &Ask, secrets: &[&str]) -> Bytes {
     let raw = String::from_utf8_lossy(&body);
     let repeats =
         |secret: &&str| !secret.is_empty() && (raw.contains(*secret) || told.contains(*secret));
-    if secrets.iter().copied().chain(ask.setup.secrets()).any(|secret| repeats(&secret)) {
-        Bytes::new()
-    } else {
-        body
-    }
+    let all = secrets.iter().copied().chain(ask.setup.secrets()).chain(ask.login());
+    if all.into_iter().any(|secret| repeats(&secret)) { Bytes::new() } else { body }
 }
 
 /// At most `limit` bytes of the body, and whether that was all of it.

@@ -142,7 +142,7 @@ impl Registry {
         let cas = http::read_ca_files(config.ca_files.iter().map(PathBuf::as_path))?;
         let transport = Transport::new(&config, cas)?;
         let hosts = Arc::new(Hosts::new(config.hosts.clone()));
-        let (plain, cache) = (Mutex::default(), Cache::new());
+        let (plain, cache) = (Mutex::default(), Cache::default());
         Ok(Self(Arc::new(Shared { config, transport, hosts, plain, cache })))
     }
 

@@ -77,7 +77,9 @@ impl<'a> Trial<'a> {
     ) -> Result<Result<Granted, Answer>, RegistryError> {
         let shared = &self.registry.0;
         let route = self.api.route.clone();
-        if let Some(session) = shared.cache.get(&route, credential) {
+        let known = shared.cache.get(&route, credential);
+        // How often a host is asked depends on how many there are behind it.
+        if let Some(session) = known.filter(|known| *known.api() == self.api) {
             match manifest::get(&session, &self.target, self.selector).await {
                 Ok(Ok(found)) => return Ok(Ok((session, found))),
                 Err(error) if !error.is_refusal() => return Err(error),

@@ -5,6 +5,9 @@ use super::error::{RegistryError, Target};
 use crate::observability::chain;
 use crate::reference::{DOCKER_HUB, Digest};
 
+/// How many logins a message names.
+const MAX_ATTEMPTS: usize = 6;
+
 /// How many hosts a message names, and how much it tells of each.
 const MAX_TOLD: usize = 4;
 const MAX_CHARACTERS: usize = 250;
@@ -28,10 +31,12 @@ pub(super) fn refusal(target: &Target, attempts: &[Attempt], what: &str) -> Stri
         ),
         // In one line: an event's text is shown in a column.
         several => {
-            let tried = several.iter().map(|Attempt { origin, answer }| {
+            let tried = several.iter().take(MAX_ATTEMPTS).map(|Attempt { origin, answer }| {
                 format!("{}: {answer}", origin.as_deref().unwrap_or("anonymous"))
             });
-            format!("{what}: {}", tried.collect::<Vec<_>>().join("; "))
+            let more = several.len().saturating_sub(MAX_ATTEMPTS);
+            let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+            format!("{what}: {}{more}", tried.collect::<Vec<_>>().join("; "))
         }
     }
 }

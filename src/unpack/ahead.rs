@@ -11,6 +11,9 @@ const BLOCK: usize = 128 << 10;
 /// How many blocks there are between two stages. They are used again and again.
 const BLOCKS: usize = 4;
 
+/// A read that brings fewer bytes is handed on by itself.
+const TRICKLE: usize = 1 << 10;
+
 /// A reader that knows how many bytes it took from where it reads.
 pub(super) trait Stage: Read {
     /// How many bytes it took so far.
@@ -96,7 +99,13 @@ fn run(mut stage: impl Stage, refill: &Receiver<Vec<u8>>, fill: &SyncSender<io::
         while count < BLOCK / 2 {
             match stage.read(&mut bytes[count..]) {
                 Ok(0) => break,
-                Ok(more) => count += more,
+                Ok(more) => {
+                    count += more;
+                    // Whoever trickles is not waited for: who reads may have seen enough.
+                    if more < TRICKLE {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
                     failed = Some(error);

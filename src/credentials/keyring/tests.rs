@@ -207,7 +207,7 @@ fn kubelets_traps_are_told() {
         let keyring = keyring(&[key]);
         assert!(keyring.warnings()[0].contains("write https://index.docker.io/v1/"), "{key}");
     }
-    let many: Vec<String> = (0..500).map(|n| format!("bad key {n}")).collect();
+    let many: Vec<String> = (0..250).map(|n| format!("bad key {n}")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     assert!(keyring(&many).warnings().len() <= MAX_WARNINGS);
     assert!(keyring(&[&"a".repeat(MAX_KEY + 1), "reg[.io", "reg[].io", "reg.\\"]).is_empty());
@@ -372,4 +372,38 @@ proptest! {
         let matched = !keyring(&[&key]).matching(&repository(&format!("{host}/x"))).is_empty();
         prop_assert_eq!(matched, key == host);
     }
+}
+
+#[test]
+fn a_secret_of_thousands_of_logins_costs_nobody_anything() {
+    // Keys that differ, and are one after the user has been taken out.
+    let entries = |count: usize| {
+        let entry = |n: usize| (format!("{n}@r.io"), json!({ "username": n.to_string() }));
+        Value::Object((0..count).map(entry).collect())
+    };
+    let full = auths(entries(256));
+    let matching = full.matching(&repository("r.io/x"));
+    assert_eq!(matching.len(), MAX_CANDIDATES);
+    let refused = from_secret(&secret(".dockerconfigjson", &json!({ "auths": entries(257) })));
+    let expected = "secret key \".dockerconfigjson\" has 257 entries, more than 256";
+    assert_eq!(refused.unwrap_err().to_string(), expected);
+    let mut all = Keyring::default();
+    for _ in 0..10 {
+        all.extend(full.clone());
+    }
+    for _ in 0..10 {
+        all.merge(full.clone());
+    }
+    assert_eq!(all.len(), MAX_LOGINS);
+    assert_eq!(all.warnings(), ["secret is ignored: there are 2048 logins already"]);
+}
+
+#[test]
+fn one_login_of_two_holders_is_two_keyrings() {
+    let salt = Salt::new(&[7; 32]);
+    let plain = auths(json!({ "r.io": { "username": "u", "password": "p" } }));
+    let held = |uid: &str| plain.clone().held_by(&Holder::secret("team", "login", uid));
+    assert_eq!(held("1").fingerprint(&salt), held("1").fingerprint(&salt));
+    assert_ne!(held("1").fingerprint(&salt), held("2").fingerprint(&salt));
+    assert_ne!(held("1").fingerprint(&salt), plain.fingerprint(&salt));
 }

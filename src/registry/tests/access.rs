@@ -333,6 +333,50 @@ async fn a_secret_that_the_server_repeats_is_not_shown() {
 }
 
 #[tokio::test]
+async fn a_login_that_the_server_repeats_as_it_was_sent_is_not_shown() {
+    let server = Server::start(move |seen| match &seen.authorization {
+        None => wants("Basic realm=\"x\""),
+        Some(sent) => error(403, "X", &format!("what is {sent}?")),
+    })
+    .await;
+    let host = server.host();
+    let refused = pull(&client(&[&host]), &host, &[alice()]).await.unwrap_err();
+    assert!(!refused.contains("YWxpY2U6d29uZGVy"), "{refused}");
+    assert!(refused.ends_with("403 Forbidden"), "{refused}");
+}
+
+/// What a session brings is granted to the holder of its login: not to whoever logged in first.
+#[tokio::test]
+async fn one_login_of_two_secrets_is_two_callers() {
+    let server = Server::start(|seen| match seen.authorization {
+        None => wants("Basic realm=\"x\""),
+        Some(_) => manifest(),
+    })
+    .await;
+    let host = server.host();
+    let registry = client(&[&host]);
+    let salt = crate::credentials::Salt::new(&[7; 32]);
+    let holder = |name: &str| crate::credentials::Holder::secret("team", name, "uid");
+    for name in ["a", "b"] {
+        let held = Credential { holder: Some(holder(name)), ..alice() };
+        let resolved = pull(&registry, &host, &[held]).await.unwrap();
+        let identities = resolved.access.identities(&salt);
+        assert!(identities.contains(&holder(name).identity(&salt)), "{name}");
+        assert_eq!(identities.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_message_names_some_of_many_logins() {
+    let server = Server::start(|_| wants("Basic realm=\"x\"")).await;
+    let host = server.host();
+    let many: Vec<_> = (0..20).map(|n| basic(&format!("login {n}"), "u", &n.to_string())).collect();
+    let refused = pull(&client(&[&host]), &host, &many).await.unwrap_err();
+    assert!(refused.contains("login 5: ") && !refused.contains("login 6: "), "{refused}");
+    assert!(refused.ends_with("; and 14 more"), "{refused}");
+}
+
+#[tokio::test]
 async fn a_withdrawn_credential_makes_way_for_the_next() {
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
