@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests assert")]
 
+#[path = "support/attributes.rs"]
+mod attributes;
 #[path = "docs/manifests.rs"]
 mod manifests;
 #[path = "support/yaml.rs"]

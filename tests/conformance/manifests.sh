@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What deploys the driver: every overlay with every set of components, and the Helm chart with the
-# values that fit, are the same objects; all of it holds against Kubernetes' own schemas, unknown
+# What deploys the driver: overlays with sets of components, and the Helm chart with the values that
+# fit, are the same objects; all of it holds against Kubernetes' own schemas, unknown
 # fields refused; the driver takes the arguments that the chart passes. Prints a table. A tool that
 # cannot be had is a row "not run"; it does not count as passed.
 #
@@ -28,14 +28,16 @@ newest=${versions[1]}
 
 # What no schema of Kubernetes knows: kinds of the Prometheus Operator.
 foreign=PodMonitor,PrometheusRule
-# And in the book: those of kustomize, kagent and kagenti.
-foreign_in_book=Kustomization,Agent,AgentRuntime
+# And in the book: those of kustomize, kubelet, kagent and kagenti.
+foreign_in_book=Kustomization,CredentialProviderConfig,Agent,AgentRuntime
 
 # Beside what a cluster of one's own has to have: the pieces, and the values that do the same.
 overlays=(base k3s microk8s openshift)
-components=(monitoring dashboard network-policy)
-# Not combined: microk8s uses it.
-used=(kubelet-root)
+components=(monitoring dashboard network-policy credential-providers registry-hosts)
+# One of them or none, and after the others.
+accesses=('' secret-access-pod-token secret-access-impersonate secret-access-driver)
+# Not combined: microk8s uses the one, the accesses the other.
+used=(kubelet-root api-server-egress)
 declare -A values=(
     [base]=''
     [k3s]=''
@@ -44,7 +46,14 @@ declare -A values=(
     [monitoring]='podMonitor.enabled=true,prometheusRule.enabled=true'
     [dashboard]='dashboard.enabled=true'
     [network-policy]='networkPolicy.enabled=true'
+    [registry-hosts]='registry.hostsDir=/etc/containerd/certs.d'
+    [secret-access-pod-token]='secretAccess.mode=pod-token'
+    [secret-access-impersonate]='secretAccess.mode=impersonate'
+    [secret-access-driver]='secretAccess.mode=driver'
 )
+providers=/etc/kubernetes/credential-provider
+values[credential-providers]=credentialProviders.config=$providers-config.yaml
+values[credential-providers]+=,credentialProviders.binDir=${providers}s
 
 # What kube-score asks for and does not get, and why.
 exceptions=(
@@ -70,7 +79,7 @@ install_tools() {
             go version -m "$command" | grep -q "mod.*${version}[[:space:]]"; then
             continue
         fi
-        CGO_ENABLED=0 GOBIN=$tools/bin timeout 600 go install "$module" ||
+        CGO_ENABLED=0 GOBIN=$tools/bin timeout 1200 go install "$module" ||
             echo "manifests: cannot install $module" >&2
     done
     # The document is in the module that Kubernetes is built from; nothing of it is compiled.
@@ -153,12 +162,13 @@ same() { # what kustomize built, what Helm rendered
 # Nothing is forgotten: a directory that is new has to be named above.
 all_named() {
     diff <(printf '%s\n' "${overlays[@]:1}" | sort) <(ls "$kustomize/overlays") &&
-        diff <(printf '%s\n' "${components[@]}" "${used[@]}" | sort) <(ls "$kustomize/components")
+        diff <(printf '%s\n' "${components[@]}" "${accesses[@]:1}" "${used[@]}" | sort) \
+            <(ls "$kustomize/components")
 }
 
-# An overlay with the components of which the bits of $2 are set: $built, and $set for Helm.
+# An overlay, the components of which bits are set, and an access: $built, and $set for Helm.
 combine() {
-    local overlay=$1 bits=$2 i dir=$work/overlay up component
+    local overlay=$1 bits=$2 access=$3 i dir=$work/overlay up component chosen=()
     local resource=$kustomize/overlays/$overlay
     [ "$overlay" != base ] || resource=$kustomize/base
     rm -rf "$dir" && mkdir "$dir"
@@ -168,7 +178,10 @@ combine() {
     printf '%s\n' "resources: [$up/$resource]" 'components:' >"$dir/kustomization.yaml"
     for i in "${!components[@]}"; do
         (((bits >> i) & 1)) || continue
-        component=${components[i]}
+        chosen+=("${components[i]}")
+    done
+    [ -z "$access" ] || chosen+=("$access")
+    for component in "${chosen[@]}"; do
         echo "  - $up/$kustomize/components/$component" >>"$dir/kustomization.yaml"
         name+=" + $component"
         set+=,${values[$component]}
@@ -178,20 +191,24 @@ combine() {
 }
 
 kustomize_and_helm() {
-    local what=equal overlay bits name set built
+    local what=equal overlay bits access name set built all=$(((1 << ${#components[@]}) - 1))
     have kustomize helm || return 0
     mkdir "$work/built"
     check complete "overlays and components" all_named
     for overlay in "${overlays[@]}"; do
-        for ((bits = 0; bits < 1 << ${#components[@]}; bits++)); do
-            if combine "$overlay" "$bits" 2>"$work/why" &&
-                render "$set" >"$work/rendered" 2>"$work/why" &&
-                same "$built" "$work/rendered" >"$work/why" 2>&1; then
-                cp "$work/rendered" "${built%.yaml}.helm.yaml"
-                passes "$what" "$name"
-            else
-                fails "$what" "$name"
-            fi
+        for ((bits = 0; bits <= all; bits++)); do
+            # Every set with the base; with what is an overlay of it, nothing and everything.
+            [ "$overlay" = base ] || ((bits == 0 || bits == all)) || continue
+            for access in "${accesses[@]}"; do
+                if combine "$overlay" "$bits" "$access" 2>"$work/why" &&
+                    render "$set" >"$work/rendered" 2>"$work/why" &&
+                    same "$built" "$work/rendered" >"$work/why" 2>&1; then
+                    cp "$work/rendered" "${built%.yaml}.helm.yaml"
+                    passes "$what" "$name"
+                else
+                    fails "$what" "$name"
+                fi
+            done
         done
     done
     check "$what" "default values, but for the Namespace" defaults_differ_by_the_namespace
@@ -217,22 +234,51 @@ refused() {
     ! render "$set" && grep -qF -- "$words" "$work/why"
 }
 
-# What the driver says to the arguments of the chart: not that they are wrong (64). That it cannot
-# serve where there is no directory ends it.
+# Paths of the node and of the container become ones that are here.
+here() {
+    sed "s/^'\(.*\)'$/\1/; s/^\"\(.*\)\"$/\1/
+        s,^--endpoint=.*,--endpoint=unix://$work/absent/csi.sock,
+        s,^--state-dir=.*,--state-dir=$work/state,
+        s,^--registration-dir=.*,--registration-dir=$work/absent,
+        s,^--http-endpoint=.*,--http-endpoint=,
+        s,=/etc/skillmount/ca/.*,=$work/node/ca.crt,
+        s,=/etc/skillmount/,=$work/node/,"
+}
+
+# What the driver says to the arguments and the environment of the chart: not that they are wrong
+# (64). That it cannot serve where there is no directory ends it.
 accepted() {
-    local arguments=() outcome=0
-    mapfile -t arguments < <(canonical "$1" |
-        sed -n '/^      - args:$/,/^        env:$/s/^        - //p' |
-        sed "s/^'\(.*\)'$/\1/; s/^\"\(.*\)\"$/\1/
-            s,^--endpoint=.*,--endpoint=unix://$work/absent/csi.sock,
-            s,^--state-dir=.*,--state-dir=$work/state,
-            s,^--registration-dir=.*,--registration-dir=$work/absent,
-            s,^--http-endpoint=.*,--http-endpoint=,
-            s,=/etc/skillmount/ca/.*,=$work/ca.crt,")
-    echo "${arguments[@]}"
-    [ "${arguments[0]}" = node ] && ((${#arguments[@]} > ${2:-4})) || return 1
-    env -i NODE_NAME=node timeout 20 "$skillmount" "${arguments[@]}" || outcome=$?
+    local arguments=() variables=() outcome=0
+    canonical "$1" >"$work/objects"
+    mapfile -t arguments < <(here < <(
+        sed -n '/^      - args:$/,/^        env:$/s/^        - //p' "$work/objects"))
+    mapfile -t variables < <(awk '
+        /^        env:$/ { inside = 1; next }
+        /^        [a-z]/ { inside = 0 }
+        inside && /^        - name: / { name = $3 }
+        inside && /^          value: / { print name "=" $2 }' "$work/objects" | here)
+    echo "${variables[@]}" "${arguments[@]}"
+    [ "${arguments[0]}" = node ] || return 1
+    ((${#arguments[@]} > ${2:-4} && ${#variables[@]} >= ${3:-1})) || return 1
+    env -i NODE_NAME=node "${variables[@]}" timeout 20 "$skillmount" "${arguments[@]}" || outcome=$?
     [ "$outcome" = 1 ]
+}
+
+# Of a node, what the driver looks at when it starts.
+node_files() {
+    local node=$work/node
+    mkdir -p "$node"/providers/{config,bin} "$node"/{kubeconfig,registries}
+    : >"$node/registries/registries.conf"
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=authority \
+        -days 2 -keyout "$work/ca.key" -out "$node/ca.crt"
+    install -m 755 /dev/null "$node/providers/bin/example"
+    printf '%s\n' 'apiVersion: kubelet.config.k8s.io/v1' 'kind: CredentialProviderConfig' \
+        'providers:' '  - name: example' '    matchImages: ["*.example.com"]' \
+        '    defaultCacheDuration: 1m' '    apiVersion: credentialprovider.kubelet.k8s.io/v1' \
+        >"$node/providers/config/example.yaml"
+    printf '%s\n' 'current-context: here' 'contexts: [{name: here, context: {cluster: here}}]' \
+        'clusters: [{name: here, cluster: {server: "https://api.example"}}]' \
+        >"$node/kubeconfig/config"
 }
 
 chart_by_itself() {
@@ -244,6 +290,9 @@ chart_by_itself() {
     render '' -f "$every" >"$work/every.helm.yaml" || true
     check template "no HTTP" render http.enabled=false
     render http.enabled=false,networkPolicy.enabled=true >"$work/quiet.helm.yaml" || true
+    # Kubernetes 1.35 was the first to know it.
+    render 'csiDriver.serviceAccountTokenInSecrets=true,secretAccess.mode=pod-token' \
+        >"$work/newest.yaml"
     check package "default values" helm package "$chart" --destination "$work"
     check refused "an unknown value" refused gc.highTreshold=90 "'highTreshold' not allowed"
     check refused "a value of another type" refused 'http.port="9808"' '/http/port'
@@ -254,12 +303,20 @@ chart_by_itself() {
         refused http.enabled=false,podMonitor.enabled=true 'podMonitor.enabled needs http.enabled'
     check refused "an allow-list without its policy" refused 'credentials.verifyAllow={a/b}' \
         'credentials.verifyAllow needs credentials.verificationPolicy'
+    check refused "an access that there is not" refused secretAccess.mode=all '/secretAccess/mode'
+    check refused "a kubeconfig that nobody reads" refused \
+        secretAccess.kubeconfig.secret=a,secretAccess.kubeconfig.file=b 'needs a secretAccess.mode'
+    check refused "credential providers without programs" refused \
+        credentialProviders.config=/etc/providers.yaml 'credentialProviders.binDir go together'
+    check refused "files for no program" refused 'credentialProviders.files={/etc/azure.json}' \
+        'credentialProviders.files needs credentialProviders.config'
+    check refused "tokens in Secrets without tokens" refused \
+        csiDriver.serviceAccountTokenInSecrets=true 'TokenInSecrets needs csiDriver.tokenRequests'
     what=arguments
     have kustomize openssl "$skillmount" || return 0
-    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=authority \
-        -days 2 -keyout "$work/ca.key" -out "$work/ca.crt" 2>"$work/why"
+    node_files 2>"$work/why"
     check "$what" "default values" accepted "$work/defaults"
-    check "$what" "every value" accepted "$work/every.helm.yaml" 30
+    check "$what" "every value" accepted "$work/every.helm.yaml" 30 6
 }
 
 # --- Kubernetes' schemas ------------------------------------------------------------------------
@@ -300,8 +357,9 @@ schemas() {
             conform "$version" "$work"/built/*.yaml "$work"/*.helm.yaml
         check "$what" "$version: samples" conform "$version" "${samples[@]}"
         check "$what" "$version: an unknown field is refused" unknown_field "$version"
-        [ "$version" != "$newest" ] ||
-            check "$what" "$version: the book, ${foreign_in_book//,/, } left out" book
+        [ "$version" = "$newest" ] || continue
+        check "$what" "$version: tokens in Secrets" conform "$version" "$work/newest.yaml"
+        check "$what" "$version: the book, ${foreign_in_book//,/, } left out" book
     done
 }
 
@@ -324,11 +382,14 @@ unneeded() {
 }
 
 practice() {
-    local what=kube-score built="$work/built/base+network-policy"
+    local what=kube-score built=$work/built/base access with
     have kube-score kustomize helm || return 0
-    check "$what" "kustomize, with the network policy" score "$built.yaml"
-    check "$what" "Helm, with the network policy" score "$built.helm.yaml"
-    check "$what" "every exception is needed" diff /dev/null <(unneeded "$built.yaml")
+    for access in "${accesses[@]}"; do
+        with=network-policy${access:++$access}
+        check "$what" "kustomize, base+$with" score "$built+$with.yaml"
+        check "$what" "Helm, base+$with" score "$built+$with.helm.yaml"
+    done
+    check "$what" "every exception is needed" diff /dev/null <(unneeded "$built+network-policy.yaml")
 }
 
 echo "manifests"

@@ -12,8 +12,16 @@ use super::{Node, flags, load, root};
 
 /// What Helm itself gives to a chart that is a part of another.
 const HELMS: &str = "global";
-/// Flags that the container's environment stands for.
-const FROM_ENVIRONMENT: [&str; 2] = ["--node-id", "--kubelet-endpoint"];
+/// Flags that the container's environment stands for, as in kustomize, whose patches address a
+/// variable by its name.
+const FROM_ENVIRONMENT: [(&str, &str); 6] = [
+    ("--node-id", "NODE_NAME"),
+    ("--kubelet-endpoint", "SKILLMOUNT_KUBELET_ENDPOINT"),
+    ("--secret-access", "SKILLMOUNT_SECRET_ACCESS"),
+    ("--registry-hosts-dir", "SKILLMOUNT_REGISTRY_HOSTS_DIR"),
+    ("--image-credential-provider-config", "SKILLMOUNT_IMAGE_CREDENTIAL_PROVIDER_CONFIG"),
+    ("--image-credential-provider-bin-dir", "SKILLMOUNT_IMAGE_CREDENTIAL_PROVIDER_BIN_DIR"),
+];
 
 fn chart() -> PathBuf {
     root().join("helm/skillmount")
@@ -108,7 +116,9 @@ fn comments() -> BTreeMap<String, String> {
 /// The words of a text that are long flags.
 fn long_flags(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '-'));
-    let flags = words.filter(|word| word.strip_prefix("--").is_some_and(|name| !name.is_empty()));
+    // Not `---`, which separates objects.
+    let begins = |name: &str| name.starts_with(|c: char| c.is_ascii_lowercase());
+    let flags = words.filter(|word| word.strip_prefix("--").is_some_and(begins));
     flags.map(Into::into).collect()
 }
 
@@ -161,15 +171,19 @@ fn every_value_is_used_and_none_is_without_meaning() {
 
 #[test]
 fn every_flag_can_be_set_and_exists() {
-    let passed: BTreeSet<String> = long_flags(&templates());
+    let templates = templates();
+    let passed: BTreeSet<String> = long_flags(&templates);
     let mut known = flags();
     assert!(known.len() > 30, "{known:?}");
     for flag in ["--help", "--version"] {
         known.remove(flag);
     }
-    for flag in FROM_ENVIRONMENT {
+    let table = include_str!("../../docs/install.md");
+    for (flag, variable) in FROM_ENVIRONMENT {
         assert!(known.remove(flag), "{flag}");
         assert!(!passed.contains(flag), "{flag}");
+        assert!(templates.contains(&format!("- name: {variable}\n")), "{variable}");
+        assert!(table.contains(&format!("| `{flag}` | `{variable}` |")), "{flag}: {variable}");
     }
     assert_eq!(passed, known);
     let documented: BTreeSet<_> = comments().values().flat_map(|text| long_flags(text)).collect();

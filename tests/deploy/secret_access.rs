@@ -106,3 +106,25 @@ fn components_turn_on_what_they_are_called() {
     let names = there.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     assert_eq!(names.filter(|name| name.starts_with("secret-access-")).count(), RIGHTS.len());
 }
+
+#[test]
+fn each_access_opens_the_network_policy_for_the_api_server() {
+    for (access, _) in RIGHTS {
+        let kustomization = patch(access, "kustomization.yaml");
+        let components: Vec<_> =
+            kustomization.list("components").iter().map(Node::scalar).collect();
+        assert_eq!(components, ["../api-server-egress"], "{access}");
+    }
+    let components = root().join(COMPONENTS);
+    let egress = load(&components.join("api-server-egress/kustomization.yaml")).remove(0);
+    let policy = load(&components.join("network-policy/networkpolicy.yaml")).remove(0);
+    let [patch] = egress.list("patches") else { panic!("one patch") };
+    assert_eq!(patch.text("target/kind"), policy.text("kind"));
+    assert_eq!(patch.text("target/name"), policy.text("metadata/name"));
+    let operations = parse(patch.text("patch")).unwrap().remove(0);
+    let Node::List(operations) = operations else { panic!("{operations:?}") };
+    let [operation] = &operations[..] else { panic!("one operation") };
+    assert_eq!(operation.text("path"), "/spec/egress/-");
+    // As for registries: never to where clouds hand out the credentials of the node.
+    assert_eq!(operation.at("value/to"), policy.list("spec/egress")[1].at("to"));
+}

@@ -5,16 +5,16 @@
 //! in DIR, named by page and line, for a validator that knows the schemas of Kubernetes. What is
 //! not Kubernetes' own (a Kustomization, the custom resources of others) is among them.
 
-use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use skillmount::volume::attributes::Attributes;
-
 use super::yaml::{Node, parse};
-use super::{documents, root};
+use super::{attributes, documents, root};
 
 const DRIVER: &str = "csi.skillmount.dev";
+
+/// Kinds of files, which have no name since no API server holds them.
+const FILES: [&str; 2] = ["Kustomization", "CredentialProviderConfig"];
 
 /// Where whole manifests are written to.
 const OUT: &str = "SKILLMOUNT_DOCS_YAML_OUT";
@@ -84,8 +84,7 @@ fn every_manifest_says_what_it_is() {
             for key in ["apiVersion", "kind"] {
                 assert!(node.find(key).is_some(), "{place} has no {key}");
             }
-            // Files of programs, not objects of a cluster.
-            if !["Kustomization", "CredentialProviderConfig"].contains(&node.text("kind")) {
+            if !FILES.contains(&node.text("kind")) {
                 assert!(!node.text("metadata/name").is_empty(), "{place}");
             }
             manifests += 1;
@@ -102,12 +101,6 @@ fn write(out: &Path, block: &Block) {
     let file = out.join(format!("{page}-{}.yaml", block.line));
     fs::create_dir_all(out).unwrap();
     fs::write(&file, &block.text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-}
-
-/// Whether YAML 1.1, which Kubernetes reads, takes a plain scalar for something else than text.
-fn is_other_than_text(value: &str) -> bool {
-    let words = ["true", "false", "yes", "no", "on", "off", "null", "~", ""];
-    words.contains(&value.to_lowercase().as_str()) || value.parse::<f64>().is_ok()
 }
 
 #[test]
@@ -128,21 +121,11 @@ fn every_volume_is_one_that_the_driver_mounts() {
                     assert_eq!(node.text("readOnly"), "true", "{place}");
                 }
                 // A piece of a volume is taken for the driver's.
-                let (Some(Node::Map(attributes)), None | Some(DRIVER)) =
-                    (node.find("volumeAttributes"), driver)
+                let (Some(found), None | Some(DRIVER)) = (node.find("volumeAttributes"), driver)
                 else {
                     return;
                 };
-                let pairs = attributes.iter();
-                let context: HashMap<String, String> =
-                    pairs.map(|(key, value)| (key.clone(), value.scalar().to_owned())).collect();
-                for value in context.values().filter(|value| is_other_than_text(value)) {
-                    let quoted = format!("\"{value}\"");
-                    assert!(block.text.contains(&quoted), "{place}: write {quoted}");
-                }
-                if let Err(error) = Attributes::parse(&context) {
-                    panic!("{place}: {error}");
-                }
+                attributes::check(found, &place, &block.text);
                 volumes += 1;
             });
         }

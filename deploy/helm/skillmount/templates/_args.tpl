@@ -38,6 +38,10 @@
 {{- end }}
 {{- with .Values.registry }}
 {{- include "skillmount.list" (list "--plain-http" .plainHttp) }}
+{{- with .registriesConf }}
+- {{ printf "--registries-conf=/etc/skillmount/registries/%s" (base .) | quote }}
+{{- end }}
+{{- include "skillmount.list" (list "--mirror-credentials" .mirrorCredentials) }}
 {{- range .ca.files }}
 - {{ printf "--ca-file=/etc/skillmount/ca/%s" . | quote }}
 {{- end }}
@@ -48,12 +52,21 @@
 {{- range $index, $source := .Values.nodeCredentials }}
 - {{ printf "--node-credentials=/etc/skillmount/credentials/%d/%s" $index $source.file | quote }}
 {{- end }}
+{{- with .Values.secretAccess }}
+{{- if not (kindIs "invalid" .imagePullSecrets) }}
+- {{ printf "--image-pull-secrets=%t" .imagePullSecrets }}
+{{- end }}
+{{- with .kubeconfig }}
+- {{ printf "--kubeconfig=/etc/skillmount/kubeconfig/%s" .file | quote }}
+{{- end }}
+{{- end }}
 {{- with .Values.credentials }}
 {{- include "skillmount.text" (list "--credentials-verification-policy" .verificationPolicy) }}
 {{- include "skillmount.list" (list "--verify-allow" .verifyAllow) }}
 {{- end }}
 {{- with .Values.pull }}
 {{- include "skillmount.number" (list "--max-concurrent-pulls" .maxConcurrent) }}
+{{- include "skillmount.number" (list "--max-concurrent-downloads" .maxConcurrentDownloads) }}
 {{- include "skillmount.number" (list "--pull-timeout" .timeout) }}
 {{- include "skillmount.number" (list "--pull-backoff" .backoff) }}
 {{- if not (kindIs "invalid" .refuseStatus) }}

@@ -29,6 +29,18 @@ app.kubernetes.io/component: node
 {{ .Values.kubeletDir }}/plugins/{{ .Values.driverName }}
 {{- end }}
 
+{{/* What the container asks for and may take; with a memory limit of null, as kustomize has it. */}}
+{{- define "skillmount.resources" -}}
+{{- $resources := deepCopy .Values.resources -}}
+{{- with $resources -}}
+{{- /* Helm may leave a null out, and then limits are an empty map. */ -}}
+{{- if and (kindIs "map" .limits) (kindIs "invalid" .limits.memory) -}}
+{{- $_ := set .limits "memory" (ternary "512Mi" "256Mi" (not (empty $.Values.credentialProviders.config))) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $resources -}}
+{{- end }}
+
 {{/* Combinations that cannot work, refused before anything is applied. */}}
 {{- define "skillmount.check" -}}
 {{- $kubelet := printf "%s/" .Values.kubeletDir -}}
@@ -41,5 +53,23 @@ app.kubernetes.io/component: node
 {{- $listed := eq "NeverVerifyAllowlistedImages" (default "" .Values.credentials.verificationPolicy) -}}
 {{- if and .Values.credentials.verifyAllow (not $listed) -}}
 {{- fail "credentials.verifyAllow needs credentials.verificationPolicy: NeverVerifyAllowlistedImages" -}}
+{{- end -}}
+{{- with .Values.credentialProviders -}}
+{{- if ne (empty .config) (empty .binDir) -}}
+{{- fail "credentialProviders.config and credentialProviders.binDir go together" -}}
+{{- end -}}
+{{- if and .files (not .config) -}}
+{{- fail "credentialProviders.files needs credentialProviders.config: no program reads them" -}}
+{{- end -}}
+{{- end -}}
+{{- $reads := ne .Values.secretAccess.mode "none" -}}
+{{- if and .Values.secretAccess.kubeconfig (not $reads) -}}
+{{- fail "secretAccess.kubeconfig needs a secretAccess.mode: the API server is asked for nothing" -}}
+{{- end -}}
+{{- with .Values.csiDriver -}}
+{{- $tokens := or .tokenRequests (eq $.Values.secretAccess.mode "pod-token") -}}
+{{- if and .serviceAccountTokenInSecrets (not $tokens) -}}
+{{- fail "csiDriver.serviceAccountTokenInSecrets needs csiDriver.tokenRequests or secretAccess.mode pod-token" -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
