@@ -6,10 +6,10 @@ use base64::engine::general_purpose::STANDARD;
 use skillmount::csi::v1::NodeGetVolumeStatsRequest;
 
 use super::*;
-use crate::metrics::get;
 use crate::node::Node;
 use crate::support::auth::{Bearer, User};
 use crate::support::driver::POD_UID;
+use crate::support::http::get;
 use crate::support::kube_api::{DRIVER_TOKEN, KubeApi, docker_config};
 
 fn assert_absent(place: &str, bytes: &[u8], secrets: &[String]) {

@@ -29,6 +29,7 @@ mod node_credentials;
 mod pod_secrets;
 mod providers;
 mod real_api;
+mod registration;
 #[cfg(target_env = "gnu")]
 mod removal;
 mod republish;
