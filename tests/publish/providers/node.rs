@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 use super::*;
-use crate::metrics::get;
 use crate::node::{Node, command};
+use crate::support::http::get;
 
 /// The flags for these providers.
 pub(crate) fn flags(plugins: &Plugins) -> [String; 2] {
