@@ -163,9 +163,10 @@ step_wrong_secret() {
 # To the letter as in docs/troubleshooting.md.
 refused() {
     failures wrong | grep -F "MountVolume.SetUp failed for volume \"skill\" : rpc error: \
-code = Unauthenticated desc = cannot pull $host/team/code-review:v1: resolving the reference: the \
-registry accepted no matching credential: secret key \".dockerconfigjson\", entry \"$host\": 401 \
-Unauthorized: authentication required"
+code = Unauthenticated desc = cannot pull $host/team/code-review:v1 (logins: nodePublishSecretRef: \
+$host): resolving the reference: the registry accepted no matching credential: \
+nodePublishSecretRef key \".dockerconfigjson\", entry \"$host\": 401 Unauthorized: authentication \
+required"
 }
 
 # A pod that waits for its Secret goes on once there is one.

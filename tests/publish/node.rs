@@ -36,8 +36,9 @@ pub(crate) fn command(root: &Path) -> Command {
 
 /// What a line of the log says about where HTTP is served.
 pub(crate) fn address(line: &str) -> Option<SocketAddr> {
-    let (_, address) = line.split_once("address=")?;
-    address.split_whitespace().next()?.parse().ok()
+    let is_quote = |c: char| c.is_whitespace() || c == '"';
+    let found = line.split_once("address=").or_else(|| line.split_once(r#""address":""#));
+    found?.1.split(is_quote).next()?.parse().ok()
 }
 
 impl Node {
@@ -63,7 +64,8 @@ impl Node {
             let (log, mut serves) = (log.clone(), Some(serves));
             async move {
                 while let Some(line) = lines.next_line().await.expect("the log") {
-                    let done = line.contains("skillmount::cli::node: serving ");
+                    let done = line.contains("skillmount::cli::node: serving ")
+                        || line.contains(r#""message":"serving""#);
                     *log.lock().unwrap() += &format!("{line}\n");
                     if done {
                         let _sent = serves.take().map(|serves| serves.send(()));
