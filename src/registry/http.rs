@@ -12,15 +12,14 @@ use reqwest::{Response, StatusCode};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use url::Url;
 
+use super::address::{authority, is_loopback};
 use super::answer::{Answer, envelope};
 use super::ask::Ask;
-use super::auth::authority;
 use super::challenge::{self, Challenge};
 use super::clients::Clients;
 use super::error::{RegistryError, RegistrySetupError, Target};
 pub(super) use super::failure::classify;
 use super::failure::{failure, speaks_no_tls};
-use super::host::is_loopback;
 use super::hosts::Setup;
 use super::redirect::Path;
 use super::{RegistryConfig, install_crypto_provider};

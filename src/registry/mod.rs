@@ -9,6 +9,7 @@
 //! whichever of its hosts.
 
 mod access;
+mod address;
 mod answer;
 mod ask;
 mod auth;
@@ -228,7 +229,7 @@ impl Registry {
             Scheme::Https => false,
             Scheme::Http => return Api::new(route.clone(), true, attempts),
             Scheme::Usual if listed() => return Api::new(route.clone(), true, attempts),
-            Scheme::Usual => host::is_loopback(host),
+            Scheme::Usual => address::is_loopback(host),
             Scheme::Either => true,
         };
         let with_tls = Api::new(route.clone(), false, attempts)?;
