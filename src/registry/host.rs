@@ -39,6 +39,11 @@ impl Api {
         self.route.repository.as_ref().map_or(&self.route.path, Repository::path)
     }
 
+    /// The port that is connected to.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.root.port_or_known_default()
+    }
+
     pub(super) fn is_plain(&self) -> bool {
         self.root.scheme() == "http"
     }
