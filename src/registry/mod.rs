@@ -187,17 +187,16 @@ impl Registry {
     }
 
     /// What logins may be for that are good for content of `repository`: itself, and what it is
-    /// called at its mirrors. Reads what the node says about hosts; what cannot be read names
-    /// nothing.
-    pub fn known_as(&self, repository: &Repository) -> Vec<Repository> {
+    /// called at its mirrors. Reads what the node says about hosts, and fails where nobody may be
+    /// asked: because the registry is blocked, or because that cannot be read.
+    pub fn known_as(&self, repository: &Repository) -> Result<Vec<Repository>, HostsError> {
         let mut names = vec![repository.clone()];
-        if !self.0.hosts.is_empty()
-            && let Ok(routes) = self.0.hosts.routes(repository)
-        {
+        if !self.0.hosts.is_empty() {
+            let routes = self.0.hosts.routes(repository)?;
             names.extend(routes.all().filter_map(|route| route.repository.clone()));
             names.dedup();
         }
-        names
+        Ok(names)
     }
 
     /// What logins for a host may be for, in the order of trial.
