@@ -200,3 +200,22 @@ async fn a_failed_handshake_is_no_reason_to_do_without_tls() {
         assert_eq!(clear.lock().unwrap().len(), asked, "{expected:?}");
     }
 }
+
+#[tokio::test]
+async fn a_refused_port_is_not_tried_again_without_tls() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("registries.conf");
+    let text = format!("[[registry]]\nlocation = \"{host}\"\ninsecure = true");
+    std::fs::write(&file, text).unwrap();
+    let hosts = HostsConfig { registries_conf: Some(file), ..HostsConfig::default() };
+    let registry = client_with(RegistryConfig { hosts, ..quick() });
+    let routes = registry.routes(&repository(&host)).await.unwrap();
+    let route = Arc::new(routes.all().next().unwrap().clone());
+    assert_eq!(route.scheme, Scheme::Either);
+    let probe = Api::new(route.clone(), false, 1).unwrap().knock().url;
+    assert_eq!(registry.0.transport.probe(&route.setup, probe).await, Probe::Nobody);
+    assert!(!registry.api(&route, 1).await.unwrap().is_plain());
+}
