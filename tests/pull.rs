@@ -105,6 +105,23 @@ async fn a_sub_path_is_the_artifact() {
     assert_eq!(names(root.path()), ["out"]);
 }
 
+#[test]
+fn a_listed_mirror_has_to_be_a_host() {
+    let root = tempfile::tempdir().unwrap();
+    for listed in ["https://m.example", "m.example/cache", "*.example", "m.example:x", "a b", ""] {
+        let mut command = command("r.example/a:v1", &root.path().join("out"));
+        let ended = command.arg(format!("--mirror-credentials={listed}")).output().unwrap();
+        assert_eq!(ended.status.code(), Some(64), "{listed}");
+        let text = String::from_utf8(ended.stderr).unwrap();
+        let expected = format!(
+            "error: invalid value '{listed}' for '--mirror-credentials <HOST>': \
+             it is not host or host:port\n"
+        );
+        assert!(text.starts_with(&expected), "{text}");
+    }
+    assert_eq!(names(root.path()), [""; 0]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_pull_leaves_nothing() {
     for (signal, name) in [(Signal::SIGTERM, "SIGTERM"), (Signal::SIGINT, "SIGINT")] {

@@ -9,6 +9,7 @@ use crate::artifact::descriptor::Platform;
 use crate::artifact::lifecycle::{Status, UnknownStatus};
 use crate::observability::logging::LogFormat;
 use crate::pull::PullConfig;
+use crate::reference::Repository;
 use crate::registry::{HostsConfig, RegistryConfig};
 use crate::unpack::Limits;
 
@@ -30,7 +31,8 @@ pub(super) struct RegistryArgs {
     #[arg(long, value_name = "FILE", env = "SKILLMOUNT_REGISTRIES_CONF")]
     registries_conf: Option<PathBuf>,
     /// Mirror (host[:port]) that is shown the logins for the registry it mirrors; may be repeated
-    #[arg(long, value_name = "HOST", env = "SKILLMOUNT_MIRROR_CREDENTIALS", value_delimiter = ',')]
+    #[arg(long, value_name = "HOST", env = "SKILLMOUNT_MIRROR_CREDENTIALS", value_delimiter = ',',
+          value_parser = host)]
     mirror_credentials: Vec<String>,
     /// Seconds to wait for a connection
     #[arg(long, value_name = "SECONDS", default_value_t = 10, env = "SKILLMOUNT_CONNECT_TIMEOUT",
@@ -61,6 +63,12 @@ impl RegistryArgs {
             ..RegistryConfig::default()
         }
     }
+}
+
+/// A `host[:port]`: what is none would match no mirror, and nobody would be told.
+fn host(text: &str) -> Result<String, &'static str> {
+    let known = Repository::at(text, "any").is_ok();
+    known.then(|| text.to_owned()).ok_or("it is not host or host:port")
 }
 
 /// What one artifact may hold, and how much is pulled at once.

@@ -1,5 +1,5 @@
 //! What the store can serve without asking anybody: only what this caller was granted, or what the
-//! node's policy does not verify, and only if nothing is missing.
+//! node's policy does not verify, and only if nothing is missing and the registry is not blocked.
 
 use super::judge::judged;
 use super::walk::wanted;
@@ -9,6 +9,7 @@ use crate::artifact::descriptor::Descriptor;
 use crate::artifact::document::{Document, Manifest};
 use crate::artifact::index::{Choice, Member, choose, same_layers};
 use crate::artifact::name::hints;
+use crate::observability::chain;
 use crate::reference::{Digest, Reference, Repository, Selector};
 
 impl Puller {
@@ -51,9 +52,17 @@ impl Local<'_> {
     /// A stored document that this caller may see.
     fn document(&self, repository: &Repository, digest: &Digest) -> Option<Document> {
         let store = &self.puller.store;
+        // What may not be pulled, because the node blocks the registry, is not served either.
+        let names = match self.puller.registry.known_as(repository) {
+            Ok(names) => names,
+            Err(error) => {
+                let error = chain(&error);
+                tracing::debug!(%repository, error, "what is stored is not served");
+                return None;
+            }
+        };
         let is_served = match self.puller.config.verification.is_needed(repository) {
             true => {
-                let names = self.puller.registry.known_as(repository);
                 let logins = &self.request.logins;
                 let identities: Vec<_> =
                     names.iter().flat_map(|name| logins.identities(name, store.salt())).collect();

@@ -14,11 +14,12 @@ use serde::Deserialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::address::{authority, host_name};
 use super::answer::Answer;
 use super::ask::Ask;
 use super::challenge::Challenge;
 use super::error::{RegistryError, Target};
-use super::host::{Api, host_name};
+use super::host::Api;
 use super::http::Transport;
 use crate::credentials::{Credential, Login};
 
@@ -261,12 +262,6 @@ fn scope_for(path: &str, original: &str, scope: Option<&str>) -> String {
         scopes().find(|scope| scope.starts_with(&prefix)).map(str::to_owned)
     };
     named(path).or_else(|| named(original)).unwrap_or_else(|| format!("repository:{path}:pull"))
-}
-
-/// `host[:port]` of a URL.
-pub(super) fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.into(), |port| format!("{host}:{port}"))
 }
 
 fn unusable(why: &'static str) -> AuthError {

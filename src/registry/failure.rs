@@ -1,6 +1,7 @@
 //! What a failed exchange means.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
 
 use super::error::{Cause, RegistryError, Target};
@@ -51,6 +52,12 @@ pub(super) fn speaks_no_tls(error: &(dyn Error + 'static)) -> bool {
     )
 }
 
+/// Whether nobody listens: the connection was refused before anything was said.
+pub(super) fn refuses(error: &(dyn Error + 'static)) -> bool {
+    let refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    find::<rustls::Error>(error).is_none() && find::<io::Error>(error).is_some_and(refused)
+}
+
 /// The first error of type `E` in the chain. An `io::Error` hides what it wraps from
 /// `source()`, which goes straight to the wrapped error's own source.
 fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
@@ -59,7 +66,7 @@ fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
         if let Some(found) = error.downcast_ref::<E>() {
             return Some(found);
         }
-        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(found) = inner.and_then(|inner| find::<E>(inner)) {
             return Some(found);
         }

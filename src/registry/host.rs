@@ -1,11 +1,11 @@
 //! Where a registry's API is, and whether it is spoken to without TLS.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use reqwest::header::HeaderMap;
 use url::Url;
 
+use super::address::host_name;
 use super::ask::Ask;
 use super::hosts::Route;
 use crate::reference::Repository;
@@ -37,6 +37,11 @@ impl Api {
     /// The repository's path, as this host's token service knows it.
     pub(super) fn path(&self) -> &str {
         self.route.repository.as_ref().map_or(&self.route.path, Repository::path)
+    }
+
+    /// The port that is connected to.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.root.port_or_known_default()
     }
 
     pub(super) fn is_plain(&self) -> bool {
@@ -83,50 +88,9 @@ impl Api {
     }
 }
 
-/// `host[:port]` without the port, and an IPv6 address without its brackets.
-pub(super) fn host_name(host: &str) -> &str {
-    match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => host.split(':').next().unwrap_or(host),
-    }
-}
-
-/// Whether the host is this machine: what a name resolves to is not asked, as that can change.
-pub(super) fn is_loopback(host: &str) -> bool {
-    let name = host_name(host);
-    match name.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
-        Err(_) => name == "localhost" || name.ends_with(".localhost"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn loopback_hosts_are_known() {
-        for host in [
-            "localhost",
-            "localhost:5000",
-            "a.localhost:1",
-            "127.0.0.1",
-            "127.8.8.8:80",
-            "[::1]:5000",
-        ] {
-            assert!(is_loopback(host), "{host}");
-        }
-        for host in [
-            "ghcr.io",
-            "localhost.example.com",
-            "notlocalhost",
-            "10.0.0.1:5000",
-            "[::2]",
-            "127.0.0.1.nip.io",
-        ] {
-            assert!(!is_loopback(host), "{host}");
-        }
-    }
 
     fn url(reference: &str, what: &str) -> String {
         let reference: crate::reference::Reference = reference.parse().unwrap();

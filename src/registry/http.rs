@@ -12,15 +12,14 @@ use reqwest::{Response, StatusCode};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use url::Url;
 
+use super::address::{authority, is_loopback};
 use super::answer::{Answer, envelope};
 use super::ask::Ask;
-use super::auth::authority;
 use super::challenge::{self, Challenge};
 use super::clients::Clients;
 use super::error::{RegistryError, RegistrySetupError, Target};
 pub(super) use super::failure::classify;
-use super::failure::{failure, speaks_no_tls};
-use super::host::is_loopback;
+use super::failure::{failure, refuses, speaks_no_tls};
 use super::hosts::Setup;
 use super::redirect::Path;
 use super::{RegistryConfig, install_crypto_provider};
@@ -55,9 +54,10 @@ pub(super) enum Probe {
     Tls,
     /// Something that is not TLS.
     Plain,
-    /// Nobody listens, or the host does not exist.
+    /// Nothing: it refuses the connection.
     Nobody,
-    /// Something went wrong, a bad certificate for one.
+    /// Something else went wrong: a bad certificate, a handshake that broke, no answer, no such
+    /// host. None of that says that it is without TLS.
     Unknown,
 }
 
@@ -211,7 +211,7 @@ impl Transport {
         match client.get(url).send().await {
             Ok(_) => Probe::Tls,
             Err(error) if speaks_no_tls(&error) => Probe::Plain,
-            Err(error) if error.is_connect() => Probe::Nobody,
+            Err(error) if refuses(&error) => Probe::Nobody,
             Err(_) => Probe::Unknown,
         }
     }

@@ -9,6 +9,7 @@
 //! whichever of its hosts.
 
 mod access;
+mod address;
 mod answer;
 mod ask;
 mod auth;
@@ -23,6 +24,7 @@ mod hosts;
 mod http;
 pub mod manifest;
 mod redirect;
+mod schemes;
 mod search;
 mod session;
 #[cfg(test)]
@@ -30,9 +32,8 @@ mod tests;
 mod trial;
 mod wording;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,10 +51,9 @@ use cache::Cache;
 use host::Api;
 use hosts::{Hosts, Route, Routes, Scheme};
 use http::{Probe, Transport};
+use schemes::Schemes;
 use search::Search;
-
-/// How many hosts are remembered to have TLS or not.
-const MAX_SCHEMES: usize = 64;
+use tokio::time::Instant;
 
 /// How registries are reached.
 #[derive(Clone, Debug)]
@@ -67,7 +67,7 @@ pub struct RegistryConfig {
     pub ca_files: Vec<PathBuf>,
     /// What the node's administrator says about mirrors and certificates.
     pub hosts: HostsConfig,
-    /// Mirrors (`host` or `host:port`) that are shown the logins for the registry they mirror, and
+    /// Mirrors (`host` or `host:port`, in any case, with or without the usual port) that are shown the logins for the registry they mirror, and
     /// not only those that are for themselves.
     pub mirror_credentials: Vec<String>,
     /// How long a connection may take to be made.
@@ -118,8 +118,7 @@ struct Shared {
     config: RegistryConfig,
     transport: Transport,
     hosts: Arc<Hosts>,
-    /// Hosts of which it was found out whether they are without TLS.
-    plain: Mutex<HashMap<String, bool>>,
+    schemes: Schemes,
     cache: Cache,
 }
 
@@ -142,8 +141,8 @@ impl Registry {
         let cas = http::read_ca_files(config.ca_files.iter().map(PathBuf::as_path))?;
         let transport = Transport::new(&config, cas)?;
         let hosts = Arc::new(Hosts::new(config.hosts.clone()));
-        let (plain, cache) = (Mutex::default(), Cache::default());
-        Ok(Self(Arc::new(Shared { config, transport, hosts, plain, cache })))
+        let (schemes, cache) = (Schemes::default(), Cache::default());
+        Ok(Self(Arc::new(Shared { config, transport, hosts, schemes, cache })))
     }
 
     /// Gets the manifest that `selector` names, from the first of the repository's hosts that has
@@ -188,23 +187,24 @@ impl Registry {
     }
 
     /// What logins may be for that are good for content of `repository`: itself, and what it is
-    /// called at its mirrors. Reads what the node says about hosts; what cannot be read names
-    /// nothing.
-    pub fn known_as(&self, repository: &Repository) -> Vec<Repository> {
+    /// called at its mirrors. Reads what the node says about hosts, and fails where nobody may be
+    /// asked: because the registry is blocked, or because that cannot be read.
+    pub fn known_as(&self, repository: &Repository) -> Result<Vec<Repository>, HostsError> {
         let mut names = vec![repository.clone()];
-        if !self.0.hosts.is_empty()
-            && let Ok(routes) = self.0.hosts.routes(repository)
-        {
+        if !self.0.hosts.is_empty() {
+            let routes = self.0.hosts.routes(repository)?;
             names.extend(routes.all().filter_map(|route| route.repository.clone()));
             names.dedup();
         }
-        names
+        Ok(names)
     }
 
     /// What logins for a host may be for, in the order of trial.
     fn names(&self, route: &Route, repository: &Repository) -> Vec<Repository> {
         let own = route.repository.clone();
-        let listed = || self.0.config.mirror_credentials.contains(&route.host);
+        let plain = route.scheme == Scheme::Http;
+        let is_it = |listed: &String| address::is_same(listed, &route.host, plain);
+        let listed = || self.0.config.mirror_credentials.iter().any(is_it);
         let original = (route.is_mirror && listed()).then(|| repository.clone());
         own.into_iter().chain(original).collect()
     }
@@ -220,7 +220,7 @@ impl Registry {
     }
 
     /// Where a host's API is; none if no URL can say it. What does not say whether it speaks TLS
-    /// costs a request, once.
+    /// costs a request, now and then.
     async fn api(&self, route: &Arc<Route>, attempts: u32) -> Option<Api> {
         let host = &route.host;
         let listed = || self.0.config.plain_http.iter().any(|plain| plain == host);
@@ -228,36 +228,28 @@ impl Registry {
             Scheme::Https => false,
             Scheme::Http => return Api::new(route.clone(), true, attempts),
             Scheme::Usual if listed() => return Api::new(route.clone(), true, attempts),
-            Scheme::Usual => host::is_loopback(host),
+            Scheme::Usual => address::is_loopback(host),
             Scheme::Either => true,
         };
         let with_tls = Api::new(route.clone(), false, attempts)?;
         if !unclear {
             return Some(with_tls);
         }
-        let known = self.plain().get(host).copied();
-        if let Some(plain) = known {
+        if let Some(plain) = self.0.schemes.is_plain(route, Instant::now()) {
             return Api::new(route.clone(), plain, attempts);
         }
         let plain = match self.0.transport.probe(&route.setup, with_tls.knock().url).await {
             Probe::Tls => false,
             Probe::Plain => true,
-            // Nobody listens, or the certificate is bad: the request that follows tells.
+            // HTTP's own port may be open. On one that is named it would be the same door.
             Probe::Nobody if route.scheme == Scheme::Either => {
-                return Api::new(route.clone(), true, attempts);
+                let without = Api::new(route.clone(), true, attempts)?;
+                return Some(if without.port() == with_tls.port() { with_tls } else { without });
             }
+            // The request that follows tells: nothing is asked without TLS because TLS failed.
             Probe::Nobody | Probe::Unknown => return Some(with_tls),
         };
-        let mut schemes = self.plain();
-        if schemes.len() >= MAX_SCHEMES {
-            schemes.clear();
-        }
-        schemes.insert(host.clone(), plain);
-        drop(schemes);
+        self.0.schemes.put(route, plain, Instant::now());
         Api::new(route.clone(), plain, attempts)
-    }
-
-    fn plain(&self) -> std::sync::MutexGuard<'_, HashMap<String, bool>> {
-        self.0.plain.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

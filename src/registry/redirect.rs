@@ -5,7 +5,7 @@ use reqwest::header::{ACCEPT, HeaderMap, LOCATION, RANGE};
 use reqwest::{Response, StatusCode};
 use url::Url;
 
-use super::host::is_loopback;
+use super::address::{authority, is_loopback};
 
 /// As many as browsers and Go follow.
 const MAX: usize = 10;
@@ -57,7 +57,7 @@ impl Path {
         };
         let next = location.to_str().ok().and_then(|text| self.url.join(text).ok());
         let next = next.ok_or("to something that is no URL")?;
-        let host = super::auth::authority(&next);
+        let host = authority(&next);
         let may_be_plain = || {
             is_loopback(&host) || plain_http.contains(&host) || next.origin() == self.first.origin()
         };

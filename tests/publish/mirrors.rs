@@ -1,5 +1,7 @@
 //! Mirrors: which host is asked for what, in which order, and what each is shown.
 
+use skillmount::pull::verification::{Verification, VerificationPolicy};
+
 use super::*;
 use crate::support::{Fault, On, Request};
 
@@ -354,5 +356,48 @@ fn registries_conf_rewrites_blocks_and_mirrors() {
             )
         );
         assert_eq!(shelf.asked(), (vec![], vec![]));
+    });
+}
+
+#[test]
+fn what_is_stored_of_a_blocked_registry_is_not_served() {
+    run("mirrors::what_is_stored_of_a_blocked_registry_is_not_served", async {
+        for policy in [VerificationPolicy::AlwaysVerify, VerificationPolicy::NeverVerify] {
+            let shelf = Shelf::with(Options::default(), Options::default(), |setup, _| {
+                let conf = namespace::scratch().join("registries.conf");
+                setup.registry.hosts.directories = vec![];
+                setup.registry.hosts.registries_conf = Some(conf.clone());
+                setup.verification = Verification { policy, allowed: vec![] };
+                fs::write(conf, "").unwrap();
+            })
+            .await;
+            let conf = shelf.root.join("registries.conf");
+            let volume =
+                |id: &str, policy: &str| shelf.volume(id, ":v1").attribute("pullPolicy", policy);
+            shelf.pull(&volume("csi-1", "IfNotPresent")).await.unwrap();
+            shelf.asked();
+            let host = shelf.upstream.host();
+            let blocked = format!("[[registry]]\nlocation = \"{host}\"\nblocked = true");
+            for (text, expected) in [
+                (blocked.as_str(), "U is blocked in \"/registries.conf\""),
+                ("registry = 1", "\"/registries.conf\", line 1: \"registry\" is not a table"),
+            ] {
+                fs::write(&conf, text).unwrap();
+                let (code, message) =
+                    shelf.pull(&volume("csi-2", "IfNotPresent")).await.unwrap_err();
+                assert_eq!(code, Code::FailedPrecondition, "{message}");
+                assert!(
+                    message.ends_with(&format!("no registry was asked: {expected}")),
+                    "{message}"
+                );
+                let outcome = shelf.pull(&volume("csi-3", "Never")).await;
+                assert_eq!(outcome.unwrap_err().0, Code::NotFound);
+            }
+            fs::write(&conf, "").unwrap();
+            for policy in ["IfNotPresent", "Never"] {
+                shelf.pull(&volume("csi-4", policy)).await.unwrap();
+            }
+            assert_eq!(shelf.asked(), (vec![], vec![]));
+        }
     });
 }

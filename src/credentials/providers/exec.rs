@@ -1,8 +1,9 @@
 //! Runs a provider's program: a request on its standard input, an answer on its standard output.
 //!
 //! As in kubelet, it inherits the driver's environment (proxies, `AWS_…`) and working directory.
-//! It is in a process group of its own, which is killed when the time is up or nobody waits any
-//! more, so that nothing it started is left.
+//! It is in a process group of its own, which is killed when the program has ended, the time is up
+//! or nobody waits any more, so that nothing it started is left in that group. What leaves the
+//! group (setsid(2)) is out of reach.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
@@ -24,7 +25,7 @@ const MAX_OUTPUT: u64 = 1 << 20;
 /// How much of what it writes to standard error is kept, in bytes.
 const MAX_NOTES: usize = 4096;
 
-/// How often, and how long apart, the dead of a killed group are looked for.
+/// How often, and how long apart, the dead are looked for.
 const REAP_TRIES: u32 = 100;
 const REAP_PAUSE: Duration = Duration::from_millis(10);
 
@@ -82,10 +83,10 @@ impl Exec {
             Err(_) => Err(ExecError::Timeout(self.timeout)),
         };
         match outcome {
-            Ok((status, output)) => {
-                group.0 = None;
-                ended(status).map(|()| output)
-            }
+            Ok(output) => match group.end(&mut child).await {
+                Some(status) => ended(status).map(|()| output),
+                None => Err(ExecError::Read("its exit status is not known".into())),
+            },
             Err(error) => {
                 group.end(&mut child).await;
                 Err(error)
@@ -94,12 +95,9 @@ impl Exec {
     }
 }
 
-/// Hands the input over and collects the output until the program has ended.
-async fn talk(
-    child: &mut Child,
-    provider: &str,
-    input: &[u8],
-) -> Result<(ExitStatus, Vec<u8>), ExecError> {
+/// Hands the input over and collects the output until the program has ended. It is not reaped, so
+/// that its number, which is its group's, stays its own.
+async fn talk(child: &mut Child, provider: &str, input: &[u8]) -> Result<Vec<u8>, ExecError> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let write = async {
         if let Some(mut stdin) = stdin {
@@ -109,12 +107,27 @@ async fn talk(
         Ok(())
     };
     let ((), output, notes) = tokio::try_join!(write, answer(stdout), notes(stderr))?;
-    let status = child.wait().await.map_err(|error| ExecError::Read(error.to_string()))?;
+    end_of(child).await.map_err(|error| ExecError::Read(error.to_string()))?;
     if !notes.is_empty() {
         let text = String::from_utf8_lossy(&notes).escape_debug().to_string();
         tracing::debug!(provider, text, "credential provider wrote to standard error");
     }
-    Ok((status, output))
+    Ok(output)
+}
+
+/// Waits until the program has ended, and leaves it to be reaped. Most end when they close their
+/// output, or before.
+async fn end_of(child: &Child) -> Result<(), Errno> {
+    let Some(pid) = number(child) else { return Ok(()) };
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+    loop {
+        match rustix::process::waitid(WaitId::Pid(pid), options) {
+            Ok(Some(_)) => return Ok(()),
+            Ok(None) => sleep(REAP_PAUSE).await,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 async fn answer(stdout: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, ExecError> {
@@ -158,27 +171,25 @@ struct Group(Option<Pid>);
 
 impl Group {
     fn of(child: &Child) -> Self {
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        Self(id.and_then(Pid::from_raw))
+        Self(number(child))
     }
 
     /// Kills all of it and waits for the dead: in a container the driver is the parent of all
-    /// orphans.
-    async fn end(&mut self, child: &mut Child) {
-        let Some(pid) = self.0.take() else { return };
+    /// orphans. Returns how the program itself ended; none if that is not known.
+    async fn end(&mut self, child: &mut Child) -> Option<ExitStatus> {
+        let pid = self.0.take()?;
         kill(pid);
-        if timeout(REAP_PAUSE * REAP_TRIES, child.wait()).await.is_err() {
-            // In the kernel, and beyond reach.
-            return;
-        }
+        // One that does not end is in the kernel, and beyond reach.
+        let status = timeout(REAP_PAUSE * REAP_TRIES, child.wait()).await.ok()?.ok()?;
         for _ in 0..REAP_TRIES {
             match rustix::process::waitpgid(pid, WaitOptions::NOHANG) {
                 Ok(Some(_)) => {}
                 Ok(None) => sleep(REAP_PAUSE).await,
                 Err(Errno::INTR) => {}
-                Err(_) => return,
+                Err(_) => break,
             }
         }
+        Some(status)
     }
 }
 
@@ -188,6 +199,11 @@ impl Drop for Group {
             kill(pid);
         }
     }
+}
+
+/// The number of a program that has not been reaped.
+fn number(child: &Child) -> Option<Pid> {
+    child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw)
 }
 
 fn kill(pid: Pid) {

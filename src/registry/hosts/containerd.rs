@@ -13,6 +13,7 @@ use super::document::{Source, Table, Value};
 use super::error::HostsError;
 use super::files::Reader;
 use super::route::{Host, Scheme, Setup};
+use crate::registry::address::authority;
 
 /// The most hosts of one registry, so that a pull ends.
 const MAX_HOSTS: usize = 16;
@@ -128,7 +129,7 @@ fn host(
         base.push_str("/v2");
     }
     let (resolve, pull) = capabilities(table)?;
-    let name = super::super::auth::authority(&url);
+    let name = authority(&url);
     Ok(Host { scheme, name, base, resolve, pull, setup: Arc::new(setup) })
 }
 

@@ -8,6 +8,7 @@ use reqwest::header::{HeaderName, HeaderValue};
 
 use super::certs::Tls;
 use crate::reference::{DOCKER_HUB, Repository};
+use crate::registry::address::is_same;
 
 /// Docker Hub's API; `docker.io` itself is a web site.
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
@@ -130,7 +131,9 @@ impl Route {
     /// A host for `repository`, which has the path `path` there.
     pub(super) fn new(host: Host, repository: &Repository, path: &str) -> Self {
         let registry = repository.registry();
-        let is_mirror = host.name != registry && host.name != api_host(registry);
+        let plain = host.scheme == Scheme::Http;
+        let is = |registry: &str| is_same(&host.name, registry, plain);
+        let is_mirror = !is(registry) && !is(api_host(registry));
         let known = match is_mirror || path != repository.path() || host.base != API {
             false => Some(repository.clone()),
             true => Repository::at(&host.name, &format!("{}{path}", below(&host.base))).ok(),

@@ -3,6 +3,7 @@
 mod access;
 mod blobs;
 mod manifests;
+mod names;
 mod server;
 mod tls;
 

@@ -100,6 +100,30 @@ async fn what_takes_too_long_is_killed_with_all_that_it_started() {
 }
 
 #[tokio::test]
+async fn what_a_program_leaves_behind_is_killed() {
+    for (end, expected) in
+        [("echo done", Ok("done\n")), ("exit 3", Err("it ended with exit status 3"))]
+    {
+        let scratch = tempfile::tempdir().unwrap();
+        let note = scratch.path().join("child");
+        // It holds no pipe open.
+        let text = format!("sleep 600 <&- >&- 2>&- & echo $! > {}; {end}", note.display());
+        let output = script(scratch.path(), &text).run("p", b"").await;
+        let output = output.map(|bytes| String::from_utf8(bytes).unwrap());
+        let output = output.map_err(|error| error.to_string());
+        assert_eq!(output.as_deref().map_err(String::as_str), expected);
+        let child = noted(&note).await;
+        while lives(child) {
+            tokio::task::yield_now().await;
+        }
+    }
+    // One that ends after its output does is waited for.
+    let slow =
+        outcome("cat; exec >&- 2>&-; head -c 100000000 /dev/zero | wc -c >/dev/null; exit 4");
+    assert_eq!(slow.await, Err("it ended with exit status 4".into()));
+}
+
+#[tokio::test]
 async fn what_nobody_waits_for_is_killed() {
     let scratch = tempfile::tempdir().unwrap();
     let (exec, note) = parent(scratch.path());

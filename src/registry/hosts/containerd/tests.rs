@@ -120,6 +120,24 @@ fn hosts_files_make_routes() {
 }
 
 #[test]
+fn a_registry_is_no_mirror_of_itself() {
+    for (server, expected) in [
+        ("https://r.example:443", "https://r.example/v2 a as r.example:443/a"),
+        ("https://R.example", "https://r.example/v2 a as r.example:443/a"),
+        ("http://r.example:443", "http://r.example:443/v2 a as r.example:443/a"),
+        ("https://r.example:80", "https://r.example:80/v2 a as r.example:80/a, ns=r.example:443"),
+        ("http://r.example", "http://r.example/v2 a as r.example/a, ns=r.example:443"),
+    ] {
+        let text = format!("server = \"{server}\"");
+        let node = Node::new(&[("tree/r.example_443_/hosts.toml", &text)]);
+        assert_eq!(node.told("r.example:443/a:v1"), [expected], "{server}");
+        let default = Node::new(&[("tree/_default/hosts.toml", &text)]);
+        let is_mirror = default.told("r.example/a:v1")[0].contains("ns=");
+        assert_eq!(is_mirror, server.ends_with(":80") || server == "http://r.example:443");
+    }
+}
+
+#[test]
 fn digests_need_less_than_tags() {
     let text = "server = \"https://s\"\ncapabilities = [\"pull\"]\n\
                 [host.\"https://m\"]\ncapabilities = [\"pull\"]";
