@@ -346,9 +346,14 @@ fn kill_before_every_step_of_publish_and_unpublish_loses_and_leaks_nothing() {
             println!("{case}: {} steps: {}", steps.len(), steps.join(" "));
             told.push(steps);
         }
-        for (steps, of) in
-            told.iter().zip([["mount", "move_mount"], ["mount", "move_mount"], ["umount"; 2]])
-        {
+        // What a pull flushes meanwhile comes between its steps, elsewhere each time: one of those
+        // that make the mount may be missed.
+        let reached = [
+            ["mount", "fsopen", "fsmount", "move_mount"],
+            ["mount", "mount", "move_mount", "move_mount"],
+            ["umount"; 4],
+        ];
+        for (steps, of) in told.iter().zip(reached) {
             assert!(steps.iter().any(|step| of.contains(&step.as_str())), "{steps:?}");
         }
         scene.end(node).await;
