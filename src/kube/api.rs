@@ -5,28 +5,27 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use bytes::BytesMut;
-use futures_util::StreamExt;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Identity, Response, Url};
+use reqwest::{Client, Identity, Url};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use super::error::innermost;
 use super::object::Object;
 use super::server::Token;
 use super::{ApiServer, CallError, Name, SetupError};
+use crate::observability::innermost;
+use crate::web;
 
 /// How long one object may take.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest object, in bytes: a Secret has 1 MiB of data, a third more in base64, and its
 /// annotations may have as much again.
-const MAX_OBJECT: usize = 3 << 20;
+const MAX_OBJECT: u64 = 3 << 20;
 
 /// How much of a refusal is read.
-const MAX_REFUSAL: usize = 16 << 10;
+const MAX_REFUSAL: u64 = 16 << 10;
 
 /// Requests at once, of all volumes: each may hold an object in memory, twice.
 const MAX_REQUESTS: usize = 8;
@@ -193,10 +192,10 @@ impl Api {
             let response = request.send().await.map_err(failed)?;
             let status = response.status();
             if status != reqwest::StatusCode::OK {
-                let (body, _) = body(response, MAX_REFUSAL).await.map_err(failed)?;
+                let (body, _) = web::body(response, MAX_REFUSAL).await.map_err(failed)?;
                 return Err(CallError::refused(status.as_u16(), &body));
             }
-            match body(response, MAX_OBJECT).await.map_err(failed)? {
+            match web::body(response, MAX_OBJECT).await.map_err(failed)? {
                 (body, true) => T::decode(&body).map_err(CallError::Answer),
                 (_, false) => Err(CallError::TooLarge(MAX_OBJECT)),
             }
@@ -213,22 +212,6 @@ impl fmt::Debug for Api {
             .field("access", &self.access)
             .finish_non_exhaustive()
     }
-}
-
-/// An answer's bytes up to a limit, and whether these are all.
-async fn body(response: Response, limit: usize) -> Result<(BytesMut, bool), reqwest::Error> {
-    let mut body = BytesMut::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        let room = limit - body.len();
-        if chunk.len() > room {
-            body.extend_from_slice(&chunk[..room]);
-            return Ok((body, false));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body, true))
 }
 
 async fn read_token(path: PathBuf) -> Result<String, CallError> {

@@ -1,13 +1,12 @@
 //! What can go wrong between the driver and the API server.
 
-use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 
 use crate::artifact::yaml::YamlError;
-use crate::observability::sanitise;
+use crate::observability::{innermost, sanitise};
 
 /// Why the way to the API server cannot be set up. Found at start.
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +80,7 @@ pub enum CallError {
     Timeout,
     /// The answer is longer than any object.
     #[error("the API server's answer is longer than {0} bytes")]
-    TooLarge(usize),
+    TooLarge(u64),
     /// The answer is not the object that was asked for.
     #[error("the API server's answer {0}")]
     Answer(&'static str),
@@ -132,17 +131,6 @@ impl CallError {
             false => Self::Unreachable(innermost(error)),
         }
     }
-}
-
-/// The last of an error's causes.
-pub(super) fn innermost(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
-    }
-    sanitise(&text)
 }
 
 #[cfg(test)]

@@ -26,16 +26,12 @@ const REFUSED_OF_USERS: [&str; 7] =
 struct File<'a>(&'a Path);
 
 fn read_text(path: &Path) -> Result<String, SetupError> {
+    let refused = |problem: String| SetupError::Kubeconfig { path: path.into(), problem };
     let bytes = read(path)?;
-    let problem = match bytes.len() > MAX_FILE {
-        true => format!("it has more than {MAX_FILE} bytes"),
-        false => "it is not UTF-8".to_owned(),
-    };
-    let refused = || SetupError::Kubeconfig { path: path.into(), problem };
-    match bytes.len() > MAX_FILE {
-        true => Err(refused()),
-        false => String::from_utf8(bytes).map_err(|_| refused()),
+    if bytes.len() > MAX_FILE {
+        return Err(refused(format!("it has more than {MAX_FILE} bytes")));
     }
+    String::from_utf8(bytes).map_err(|_| refused("it is not UTF-8".into()))
 }
 
 /// The API server of the current context.

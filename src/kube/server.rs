@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use reqwest::{Certificate, Url};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::SetupError;
 use super::kubeconfig;
+use crate::web;
 
 /// Where kubelet mounts what a container needs for the API server.
 const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -96,12 +96,8 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
 /// The certificates of a PEM text, of which there must be one.
 pub(super) fn authorities(pem: &[u8], what: &str) -> Result<Vec<Certificate>, SetupError> {
     let refused = || SetupError::Certificates(what.into());
-    let mut certificates = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(pem) {
-        let certificate = certificate.map_err(|_| refused())?;
-        certificates.push(Certificate::from_der(&certificate).map_err(|_| refused())?);
-    }
-    if certificates.is_empty() { Err(refused()) } else { Ok(certificates) }
+    let found = web::certificates(pem).ok_or_else(refused)?;
+    found.iter().map(|der| Certificate::from_der(der).map_err(|_| refused())).collect()
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Metrics: what happened, counted where it happens, in the format of OpenMetrics.
 //!
-//! Every label is one of a fixed set of words, or a name in the node's configuration. Nothing that a pod, an artifact or a registry
-//! chooses becomes one (a reference, a host, a namespace): any pod could fill the memory of the
-//! node and of Prometheus with them, and the logs have them. `docs/operations.md` lists all.
+//! Every label is one of a fixed set of words, or a name in the node's configuration. Nothing that
+//! a pod, an artifact or a registry chooses becomes one (a reference, a host, a namespace): any pod
+//! could fill the memory of the node and of Prometheus with them, and the logs have them.
+//! `docs/operations.md` lists all.
 
 mod guards;
 

@@ -29,6 +29,7 @@ use self::socket::{Found, Socket};
 use self::v1::registration_server::{Registration, RegistrationServer};
 use self::v1::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
 use crate::authority::Kubelet;
+use crate::observability::chain;
 
 /// What `proto/pluginregistration.proto` defines, generated at build time.
 #[allow(
@@ -271,18 +272,6 @@ impl Patience {
         *self = Self { attempts: self.attempts.saturating_add(1), looks: 0 };
         true
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use reqwest::StatusCode;
 use super::answer::{Answer, Attempt};
 use super::hosts::HostsError;
 use super::wording::{got, refusal, tried};
-use crate::observability::sanitise;
+use crate::observability::innermost;
 use crate::reference::{Digest, Repository, Selector};
 
 /// What was asked of which repository.
@@ -50,11 +50,7 @@ pub struct Cause(String);
 
 impl Cause {
     pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
-        let mut last = error;
-        while let Some(source) = last.source() {
-            last = source;
-        }
-        Self(sanitise(&last.to_string()))
+        Self(innermost(error))
     }
 }
 

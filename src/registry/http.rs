@@ -5,11 +5,9 @@ use std::path::Path as File;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
+use bytes::Bytes;
 use reqwest::header::{HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
 use reqwest::{Response, StatusCode};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use url::Url;
 
 use super::address::{authority, is_loopback};
@@ -24,6 +22,7 @@ use super::hosts::Setup;
 use super::redirect::Path;
 use super::{RegistryConfig, install_crypto_provider};
 use crate::observability::metrics::Metrics;
+use crate::web;
 
 /// How often a request is tried in all.
 pub(super) const ATTEMPTS: u32 = 3;
@@ -104,14 +103,8 @@ pub(super) fn read_ca_files<'a>(
     for path in files {
         let pem = std::fs::read(path)
             .map_err(|source| RegistrySetupError::ReadCa { path: path.into(), source })?;
-        let before = certificates.len();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            let certificate = certificate.map_err(|_| RegistrySetupError::ParseCa(path.into()))?;
-            certificates.push(certificate.to_vec());
-        }
-        if certificates.len() == before {
-            return Err(RegistrySetupError::ParseCa(path.into()));
-        }
+        let found = web::certificates(&pem);
+        certificates.extend(found.ok_or_else(|| RegistrySetupError::ParseCa(path.into()))?);
     }
     Ok(certificates)
 }
@@ -179,7 +172,7 @@ impl Transport {
             return refusal(response, moved, ask, secrets).await.map(Some).map_err(failed);
         }
         let (status, headers) = (response.status(), response.headers().clone());
-        let (body, whole) = read(response, limit).await.map_err(failed)?;
+        let (body, whole) = web::body(response, limit).await.map_err(failed)?;
         Ok(whole.then_some(Reply { status, headers, moved, body }))
     }
 
@@ -320,7 +313,7 @@ async fn refusal(
     secrets: &[&str],
 ) -> Result<Reply, reqwest::Error> {
     let (status, headers) = (response.status(), response.headers().clone());
-    let (body, _) = read(response, ERROR_BYTES).await?;
+    let (body, _) = web::body(response, ERROR_BYTES).await?;
     Ok(Reply { status, headers, moved, body: scrubbed(body, ask, secrets) })
 }
 
@@ -332,20 +325,4 @@ fn scrubbed(body: Bytes, ask: &Ask, secrets: &[&str]) -> Bytes {
         |secret: &&str| !secret.is_empty() && (raw.contains(*secret) || told.contains(*secret));
     let all = secrets.iter().copied().chain(ask.setup.secrets()).chain(ask.login());
     if all.into_iter().any(|secret| repeats(&secret)) { Bytes::new() } else { body }
-}
-
-/// At most `limit` bytes of the body, and whether that was all of it.
-async fn read(response: Response, limit: u64) -> Result<(Bytes, bool), reqwest::Error> {
-    let mut body = BytesMut::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        let room = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(body.len());
-        if chunk.len() > room {
-            body.extend_from_slice(&chunk[..room]);
-            return Ok((body.freeze(), false));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok((body.freeze(), true))
 }

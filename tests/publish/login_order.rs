@@ -1,28 +1,11 @@
 //! The sources of logins and their order, as the registry sees it; and what a Secret that is known
 //! by its coordinates is good for.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::*;
 use crate::pod_secrets::Shelf;
 use crate::support::auth::User;
 use crate::support::driver::POD_UID;
 use crate::support::kube_api::{KubeApi, docker_config};
-
-/// The users whose logins the registry was shown since the last call, each once, in order.
-fn shown(registry: &Registry) -> Vec<String> {
-    let headers = registry.requests().into_iter().filter_map(|asked| asked.authorization);
-    let mut users: Vec<_> = headers
-        .map(|header| {
-            let pair = STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap();
-            String::from_utf8(pair).unwrap().split(':').next().unwrap().to_owned()
-        })
-        .collect();
-    users.dedup();
-    registry.clear();
-    users
-}
 
 /// Every combination of sources, all of whose logins are wrong: all are tried, in one order.
 #[test]

@@ -54,6 +54,8 @@ mod warnings;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use skillmount::mount::{KernelMounter, Mount, MountError, MountOptions, Mounter};
 use support::driver::{Driver, Setup, Volume};
 use support::tree::names;
@@ -84,6 +86,21 @@ async fn start(options: Options) -> (Registry, Driver) {
 fn refused(outcome: Result<(), Status>) -> (Code, String) {
     let status = outcome.expect_err("a refusal");
     (status.code(), status.message().to_owned())
+}
+
+/// The users whose logins a registry was shown since the last call, each once, in order.
+fn shown(registry: &Registry) -> Vec<String> {
+    let headers = registry.requests().into_iter().filter_map(|asked| asked.authorization);
+    let mut users: Vec<_> = headers.map(|header| user_of(&header)).collect();
+    users.dedup();
+    registry.clear();
+    users
+}
+
+/// The user of an `Authorization: Basic`.
+fn user_of(header: &str) -> String {
+    let pair = STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap();
+    String::from_utf8(pair).unwrap().split(':').next().unwrap().to_owned()
 }
 
 /// What is mounted below a directory.

@@ -1,9 +1,6 @@
 //! Which login goes to which host, seen on the wire: the table of keys and references that
 //! `src/credentials/keyring/tests.rs` holds the keyring to, and look-alike hosts above all.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::*;
 use crate::node::Node;
 
@@ -42,11 +39,7 @@ impl Proxy {
         assert_eq!(code, Code::Unauthenticated, "{reference}: {message}");
         let mut seen: Vec<Seen> = vec![];
         for request in self.registry.requests() {
-            let login = request.authorization.map(|header| {
-                let encoded = header.strip_prefix("Basic ").unwrap().to_owned();
-                let text = String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap();
-                text.split(':').next().unwrap().to_owned()
-            });
+            let login = request.authorization.as_deref().map(user_of);
             let one = (request.host, login);
             if !seen.contains(&one) {
                 seen.push(one);

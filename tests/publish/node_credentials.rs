@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::*;
 use crate::support::auth::User;
 
@@ -46,16 +43,7 @@ impl Shelf {
 
     /// Who showed a login since the last call: the users' names, each once.
     fn shown(&self) -> Vec<String> {
-        let headers = self.registry.requests().into_iter().filter_map(|r| r.authorization);
-        let mut users: Vec<_> = headers
-            .map(|header| {
-                let pair = STANDARD.decode(header.strip_prefix("Basic ").unwrap()).unwrap();
-                String::from_utf8(pair).unwrap().split(':').next().unwrap().to_owned()
-            })
-            .collect();
-        users.dedup();
-        self.registry.clear();
-        users
+        shown(&self.registry)
     }
 }
 

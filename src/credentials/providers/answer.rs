@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::duration;
 use crate::credentials::{Keyring, Login};
+use crate::duration;
 use crate::reference::Repository;
 
 /// Why an answer is not used.

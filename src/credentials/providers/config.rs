@@ -8,11 +8,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::duration;
 use super::fields::{Field, FieldError, Object};
 use super::program::ProgramError;
 use crate::artifact::yaml::{self, Yaml, YamlError};
 use crate::credentials::key;
+use crate::duration;
 
 /// The largest file that is read, in bytes.
 const MAX_FILE: usize = 1 << 20;

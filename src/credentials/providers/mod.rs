@@ -12,7 +12,6 @@
 mod answer;
 mod cache;
 mod config;
-mod duration;
 mod exec;
 mod fields;
 mod program;

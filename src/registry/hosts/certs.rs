@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::Path;
 
 use reqwest::Identity;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::error::HostsError;
 use super::files::Reader;
+use crate::web;
 
 /// How TLS is spoken with one host.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
@@ -36,11 +36,8 @@ impl Tls {
     pub(super) fn trust(&mut self, path: &Path, reader: &mut Reader) -> Result<(), HostsError> {
         let pem = reader.read_named(path)?;
         let bad = || HostsError::Pem { path: path.into(), problem: "holds no PEM certificates" };
-        let before = self.authorities.len();
-        for certificate in CertificateDer::pem_slice_iter(&pem) {
-            self.authorities.push(certificate.map_err(|_| bad())?.to_vec());
-        }
-        if self.authorities.len() == before { Err(bad()) } else { Ok(()) }
+        self.authorities.extend(web::certificates(&pem).ok_or_else(bad)?);
+        Ok(())
     }
 
     /// Sets the client's certificate and key. Of several pairs the first counts: which one a

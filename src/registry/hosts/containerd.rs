@@ -13,6 +13,7 @@ use super::document::{Source, Table, Value};
 use super::error::HostsError;
 use super::files::Reader;
 use super::route::{Host, Scheme, Setup};
+use crate::duration;
 use crate::registry::address::authority;
 
 /// The most hosts of one registry, so that a pull ends.
@@ -202,35 +203,9 @@ fn setup(table: &Table<'_>, directory: &Path, reader: &mut Reader) -> Result<Set
 }
 
 /// A duration as Go writes it: `1m30s`. Nothing within if it means no limit of its own; none if
-/// it is not one.
+/// it is not one, or has a sign that none has here.
 fn duration(text: &str) -> Option<Option<Duration>> {
-    if text == "0" {
-        return Some(None);
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    let mut seconds = 0.0;
-    while !rest.is_empty() {
-        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(end);
-        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let number: f64 = number.parse().ok()?;
-        seconds += number
-            * match unit {
-                "ns" => 1e-9,
-                "us" | "µs" | "μs" => 1e-6,
-                "ms" => 1e-3,
-                "s" => 1.0,
-                "m" => 60.0,
-                "h" => 3600.0,
-                _ => return None,
-            };
-        rest = after;
-    }
-    if text.is_empty() || !seconds.is_finite() {
-        return None;
-    }
-    let whole = Duration::from_secs_f64(seconds.min(MAX_DIAL.as_secs_f64()));
+    let whole = duration::parse(text).filter(|_| !text.starts_with('-'))?.length.min(MAX_DIAL);
     Some((!whole.is_zero()).then_some(whole))
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 /// The longest duration that is told apart: longer ones count as this.
 const MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// A duration with its sign; none if the text is not one.
-pub(super) fn parse(text: &str) -> Option<Signed> {
+/// A duration with its sign; none if the text is not one, or is beyond any number.
+pub(crate) fn parse(text: &str) -> Option<Signed> {
     let (negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -36,7 +36,7 @@ pub(super) fn parse(text: &str) -> Option<Signed> {
         seconds += number.parse::<f64>().ok()? * unit;
         rest = next;
     }
-    if digits.is_empty() {
+    if digits.is_empty() || !seconds.is_finite() {
         return None;
     }
     let length = Duration::try_from_secs_f64(seconds).unwrap_or(MAX).min(MAX);
@@ -45,14 +45,14 @@ pub(super) fn parse(text: &str) -> Option<Signed> {
 
 /// A duration and its sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Signed {
-    pub(super) negative: bool,
-    pub(super) length: Duration,
+pub(crate) struct Signed {
+    pub(crate) negative: bool,
+    pub(crate) length: Duration,
 }
 
 impl Signed {
     /// What is left of it as a time to keep something.
-    pub(super) fn lifetime(self) -> Duration {
+    pub(crate) fn lifetime(self) -> Duration {
         if self.negative { Duration::ZERO } else { self.length }
     }
 }
