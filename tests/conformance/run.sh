@@ -1,7 +1,8 @@
 #!/bin/sh
 # The conformance tier: csi-sanity, Debian's docker-registry and skopeo against the real binary, and
-# what real producers make (producers.sh). Tools and reports go to .tools/, which git ignores.
-# Arguments go to `cargo test`; with any, the producers are left out.
+# what real producers make (producers.sh); and a trial of the benchmarks. Tools and reports go to
+# .tools/, which git ignores. Arguments go to `cargo test`; with any, producers and benchmarks are
+# left out.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -41,6 +42,9 @@ SKILLMOUNT_CONFORMANCE=1 cargo test --test conformance "$@" || outcome=$?
 if [ $# -eq 0 ]; then
     mkdir -p "$reports"
     bash tests/conformance/producers.sh --install >"$reports/producers.summary" || outcome=$?
+    # Only whether the benchmarks still work: small skills, an unoptimised build.
+    cargo test --quiet --bench whole -- --quick --json "$reports/benchmark.json" \
+        >"$reports/benchmark.log" 2>&1 || { cat "$reports/benchmark.log"; outcome=1; }
 fi
 cat "$reports"/*.summary 2>/dev/null || true
 exit "$outcome"
