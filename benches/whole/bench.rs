@@ -78,7 +78,9 @@ impl Bench {
         all.find(|a| a.size.name == name && a.compressed == compressed).unwrap()
     }
 
-    /// Where everything lies that is removed at the end.
+    /// Where everything lies. It is removed at the end and not before: ext4 keeps off the inodes
+    /// that were freed in the last minutes, and looks for others one by one, so that whoever comes
+    /// after a removal of thousands of files would be measured with it.
     pub(crate) fn root(&self) -> &Path {
         self.work.path()
     }

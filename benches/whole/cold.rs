@@ -23,7 +23,6 @@ pub(crate) const SECURED: &str = "20 KB, TLS + password";
 pub(crate) fn contests(bench: &Bench) -> Vec<Contest> {
     let (plain, secured) = (&bench.registry.plain, &bench.registry.secured);
     let options = &bench.options;
-    let containerd = Containerd::start(bench);
     let mut all = Vec::new();
     for (access, name, compressed) in [
         (plain, "small", Compressed::Gzip),
@@ -43,15 +42,12 @@ pub(crate) fn contests(bench: &Bench) -> Vec<Contest> {
             contestants.push(floors::kept_connection(bench, access, artifact));
         }
         contestants.extend(peers::contestants(bench, access, artifact));
-        if let (Some(containerd), None) = (&containerd, &access.login) {
-            contestants.push(containerd.cold(bench, access, artifact));
+        if Containerd::can_start(bench) && access.login.is_none() {
+            contestants.push(Containerd::cold(bench, access, artifact));
         }
         contestants.extend(floors::piped(bench, access, artifact));
         let title = title(artifact, access);
         all.push(Contest::run(title, options.rounds(rounds), contestants));
-    }
-    if let Some(containerd) = containerd {
-        containerd.stop(bench);
     }
     all
 }
@@ -113,7 +109,6 @@ fn pull(bench: &Bench, access: &Access, artifact: &Artifact) -> Round {
     let (pulled, text) = bench.runtime.block_on(run(&mut command));
     let took = start.elapsed();
     let written = output.join("SKILL.md").is_file();
-    std::fs::remove_dir_all(&directory).map_err(|error| error.to_string())?;
     if pulled && written { Ok(took) } else { Err(text) }
 }
 

@@ -1,7 +1,6 @@
 //! A containerd of our own, and its `ctr`.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -14,18 +13,21 @@ use crate::tools::pipe;
 
 pub(crate) struct Containerd {
     server: Server,
-    root: PathBuf,
     /// Its path must be short.
     sockets: tempfile::TempDir,
 }
 
 impl Containerd {
-    /// Starts one if the binaries are here and this is the machine's root: it wants devices and
-    /// cgroups that a user namespace does not have.
-    pub(crate) fn start(bench: &Bench) -> Option<Self> {
+    /// Whether the binaries are here and this is the machine's root: it wants devices and cgroups
+    /// that a user namespace does not have.
+    pub(crate) fn can_start(bench: &Bench) -> bool {
         let mapped = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         let is_root = mapped.split_whitespace().eq(["0", "0", "4294967295"]);
-        if !is_root || !bench.tools.have(&["containerd", "ctr"]) {
+        is_root && bench.tools.have(&["containerd", "ctr"])
+    }
+
+    pub(crate) fn start(bench: &Bench) -> Option<Self> {
+        if !Self::can_start(bench) {
             return None;
         }
         let root = bench.directory("containerd");
@@ -39,7 +41,7 @@ impl Containerd {
         command.arg("--address").arg(sockets.path().join("sock"));
         let booted = |line: &str| line.contains("successfully booted").then_some(());
         let (server, ()) = bench.runtime.block_on(Server::start(&mut command, booted));
-        Some(Self { server, root, sockets })
+        Some(Self { server, sockets })
     }
 
     fn ctr(&self, bench: &Bench, arguments: &[&str]) -> Round {
@@ -69,20 +71,21 @@ impl Containerd {
         if shown { Ok((mounted, unmounted)) } else { Err("it mounted no SKILL.md".into()) }
     }
 
-    /// Pulls and mounts.
+    /// Pulls and mounts, each time with one that was just started: to remove an image would be
+    /// measured with the next.
     pub(crate) fn cold<'a>(
-        &'a self,
         bench: &'a Bench,
         access: &'a Access,
         artifact: &'a Artifact,
     ) -> Contestant<'a> {
         let reference = access.reference(&artifact.repository, "image");
         Contestant::new("ctr images pull, mount", move || {
+            let containerd = Self::start(bench).ok_or("containerd does not start")?;
             bench.settle();
-            let pulled = self.pull(bench, &reference)?;
-            let (mounted, _) = self.mount(bench, artifact, &reference)?;
-            self.ctr(bench, &["rm", "--sync", &reference])?;
-            Ok(pulled + mounted)
+            let pulled = containerd.pull(bench, &reference);
+            let mounted = containerd.mount(bench, artifact, &reference);
+            containerd.stop(bench);
+            Ok(pulled? + mounted?.0)
         })
     }
 
@@ -112,6 +115,5 @@ impl Containerd {
 
     pub(crate) fn stop(self, bench: &Bench) {
         bench.runtime.block_on(self.server.stop());
-        drop(fs::remove_dir_all(self.root));
     }
 }

@@ -105,10 +105,9 @@ impl<'a> Driver<'a> {
         directories.next().unwrap()
     }
 
-    /// Ends it and removes all that it wrote; nothing of its is mounted any more.
+    /// Ends it; nothing of its is mounted any more.
     pub(crate) fn stop(self) {
         self.bench.runtime.block_on(self.server.stop());
-        fs::remove_dir_all(&self.root).unwrap();
         self.socket.close().unwrap();
     }
 }

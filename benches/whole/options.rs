@@ -14,8 +14,8 @@ pub(crate) struct Options {
     /// Rounds of each cold contest
     #[arg(long, value_name = "N", default_value_t = 9)]
     pub(crate) rounds: usize,
-    /// Rounds of the contests of the large skill
-    #[arg(long, value_name = "N", default_value_t = 9)]
+    /// Rounds of the contests of the large skill; each needs 3.5 GB of disk
+    #[arg(long, value_name = "N", default_value_t = 5)]
     pub(crate) large_rounds: usize,
     /// Parts to measure [default: all]
     #[arg(long, value_delimiter = ',', value_name = "PART")]
