@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench conformance producers manifests cluster fuzz
+.PHONY: help demo test lint fmt bench bench-parts conformance producers manifests cluster fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -29,7 +29,17 @@ lint: ## Check format, lints, documentation and dependencies
 fmt: ## Format the code
 	$(CARGO) fmt
 
-bench: ## Measure unpacking, and publishing over the socket
+# The binary is one that cargo built without the features that tests add to its dependencies. The
+# image ships profile dist: its size is measured too, and whether it is slower.
+TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
+
+bench: ## Measure beside other tools, and print a table: WHOLE='--only warm' for a part
+	$(CARGO) build --profile dist --bin skillmount
+	$(CARGO) build --release --bin skillmount
+	mkdir -p $(TARGET_DIR)/bench && cp $(TARGET_DIR)/release/skillmount $(TARGET_DIR)/bench/skillmount
+	$(CARGO) bench --bench whole -- --binary $(abspath $(TARGET_DIR))/bench/skillmount $(WHOLE)
+
+bench-parts: ## Measure unpacking, and publishing over the socket, with criterion
 	$(CARGO) bench --bench unpack --bench publish
 
 conformance: ## Run csi-sanity, the tools that push skills, and those that deploy

@@ -44,10 +44,14 @@ impl Server {
         (Self { child, log }, found)
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it still runs")
+    }
+
     /// Sends SIGTERM and waits for the end: how it went, and what was logged.
     pub(crate) async fn stop(mut self) -> (ExitStatus, Vec<String>) {
-        let id = self.child.id().expect("it still runs");
-        kill(Pid::from_raw(id.try_into().unwrap()), Signal::SIGTERM).unwrap();
+        kill(Pid::from_raw(self.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
         (self.child.wait().await.unwrap(), self.log.await.unwrap())
     }
 }
@@ -61,7 +65,11 @@ async fn drain(mut lines: Lines<BufReader<ChildStderr>>, mut seen: Vec<String>) 
 
 /// The driver's binary, with none of the caller's settings.
 pub(crate) fn skillmount() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_skillmount"));
+    without_settings(Command::new(env!("CARGO_BIN_EXE_skillmount")))
+}
+
+/// A command that gets none of the caller's settings of the driver.
+pub(crate) fn without_settings(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
         if text.starts_with("SKILLMOUNT_") || text == "NODE_NAME" || text == "CSI_ENDPOINT" {

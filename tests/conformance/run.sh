@@ -1,8 +1,8 @@
 #!/bin/sh
 # The conformance tier: csi-sanity, Debian's docker-registry and skopeo against the real binary,
-# what real producers make (producers.sh), and what deploys the driver (manifests.sh). Tools and
-# reports go to .tools/, which git ignores. Arguments go to `cargo test`; with any, the latter two
-# are left out.
+# what real producers make (producers.sh), what deploys the driver (manifests.sh), and a trial of the
+# benchmarks. Tools and reports go to .tools/, which git ignores. Arguments go to `cargo test`; with
+# any, the latter three are left out.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -43,6 +43,9 @@ if [ $# -eq 0 ]; then
     mkdir -p "$reports"
     bash tests/conformance/producers.sh --install >"$reports/producers.summary" || outcome=$?
     bash tests/conformance/manifests.sh --install >"$reports/manifests.summary" || outcome=$?
+    # Only whether the benchmarks still work: small skills, an unoptimised build.
+    cargo test --quiet --bench whole -- --quick --json "$reports/benchmark.json" \
+        >"$reports/benchmark.log" 2>&1 || { cat "$reports/benchmark.log"; outcome=1; }
 fi
 cat "$reports"/*.summary 2>/dev/null || true
 exit "$outcome"

@@ -1,0 +1,110 @@
+//! What all parts of a run share: the options, the registry, directories, a runtime.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+
+use tokio::runtime::Runtime;
+
+use crate::options::Options;
+use crate::registry::Registry;
+use crate::skills::{Compressed, Size, sizes};
+use crate::tools::Tools;
+
+pub(crate) struct Bench {
+    pub(crate) options: Options,
+    pub(crate) runtime: Runtime,
+    pub(crate) registry: Registry,
+    pub(crate) tools: Tools,
+    pub(crate) artifacts: Vec<Artifact>,
+    work: tempfile::TempDir,
+    next: Cell<u32>,
+}
+
+/// A skill in the registry.
+#[derive(Debug, Clone)]
+pub(crate) struct Artifact {
+    pub(crate) size: Size,
+    pub(crate) compressed: Compressed,
+    pub(crate) repository: String,
+    /// Of the layer.
+    pub(crate) digest: String,
+    pub(crate) layer_bytes: usize,
+}
+
+/// The repository of images that differ in their bytes only; tags count from 1.
+pub(crate) const VARIANTS: &str = "bench/small-variants";
+/// Eight large ones.
+pub(crate) const LARGE_VARIANTS: &str = "bench/large-variants";
+
+impl Bench {
+    pub(crate) fn new(options: Options) -> Self {
+        let runtime = Runtime::new().unwrap();
+        std::fs::create_dir_all(&options.work).unwrap();
+        let work = tempfile::tempdir_in(&options.work).unwrap();
+        let registry = runtime.block_on(Registry::start(work.path()));
+        let tools = Tools::find();
+        let artifacts = Vec::new();
+        Self { options, runtime, registry, tools, artifacts, work, next: Cell::new(0) }
+    }
+
+    /// Makes the skills and pushes them.
+    pub(crate) fn push(&mut self) {
+        let (mut artifacts, registry) = (Vec::new(), &self.registry);
+        for (number, size) in sizes(self.options.quick).into_iter().enumerate() {
+            let tar = size.tar();
+            for (compressed, name) in [(Compressed::Gzip, "gzip"), (Compressed::Zstd, "zstd")] {
+                let layer = size.layer(&tar, compressed);
+                let repository = format!("bench/{name}/{}", size.name);
+                let digest = self.runtime.block_on(async {
+                    if compressed == Compressed::Gzip {
+                        registry.oras(&repository, "oras", &layer).await;
+                        match number {
+                            0 => registry.variants(VARIANTS, &layer, self.options.crowd()).await,
+                            2 => registry.variants(LARGE_VARIANTS, &layer, 8).await,
+                            _ => {}
+                        }
+                    }
+                    registry.image(&repository, "image", &layer).await
+                });
+                let layer_bytes = layer.bytes.len();
+                artifacts.push(Artifact { size, compressed, repository, digest, layer_bytes });
+            }
+        }
+        self.artifacts = artifacts;
+    }
+
+    pub(crate) fn artifact(&self, name: &str, compressed: Compressed) -> &Artifact {
+        let mut all = self.artifacts.iter();
+        all.find(|a| a.size.name == name && a.compressed == compressed).unwrap()
+    }
+
+    /// Where everything lies. It is removed at the end and not before: ext4 keeps off the inodes
+    /// that were freed in the last minutes, and looks for others one by one, so that whoever comes
+    /// after a removal of thousands of files would be measured with it.
+    pub(crate) fn root(&self) -> &Path {
+        self.work.path()
+    }
+
+    pub(crate) fn number(&self) -> u32 {
+        self.next.set(self.next.get() + 1);
+        self.next.get()
+    }
+
+    /// A new, empty directory on the file system that is measured.
+    pub(crate) fn directory(&self, name: &str) -> PathBuf {
+        let path = self.root().join(format!("{name}-{}", self.number()));
+        std::fs::create_dir(&path).unwrap();
+        path
+    }
+
+    /// Brings to the disk what was written so far, so that nobody is measured while the disk is
+    /// busy with what another wrote.
+    pub(crate) fn settle(&self) {
+        let directory = std::fs::File::open(self.root()).unwrap();
+        rustix::fs::syncfs(&directory).unwrap();
+    }
+
+    pub(crate) fn stop(self) {
+        self.runtime.block_on(self.registry.stop());
+    }
+}

@@ -1,0 +1,113 @@
+//! `skillmount node` in a process of its own, and kubelet's calls.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use skillmount::csi::v1::ProbeRequest;
+use tokio::process::Command;
+
+use crate::bench::Bench;
+use crate::process::{Server, without_settings};
+use crate::registry::{Access, Login};
+use crate::support::driver::{Client, Volume};
+
+/// A driver with a state directory of its own.
+pub(crate) struct Driver<'a> {
+    bench: &'a Bench,
+    access: Access,
+    root: PathBuf,
+    /// Not below the root, whose path may be too long for a socket.
+    socket: tempfile::TempDir,
+    server: Server,
+    pub(crate) client: Client,
+}
+
+/// The command, with its state below `root`.
+pub(crate) fn node(binary: &Path, access: &Access, root: &Path, socket: &Path) -> Command {
+    let mut command = without_settings(Command::new(binary));
+    command.args(["node", "--node-id", "node-1", "--log-format", "json", "--endpoint"]);
+    command.arg(socket).arg("--state-dir").arg(root.join("state"));
+    trust(&mut command, access);
+    command
+}
+
+/// What the command line needs to reach a registry.
+pub(crate) fn trust(command: &mut Command, access: &Access) {
+    match &access.login {
+        Some(login) => command.arg("--ca-file").arg(&login.ca),
+        None => command.args(["--plain-http", &access.host]),
+    };
+}
+
+impl<'a> Driver<'a> {
+    /// Starts one, and speaks with it once, so that the connection to the socket is there.
+    pub(crate) fn start(bench: &'a Bench, access: &Access) -> Self {
+        Self::start_binary(bench, access, &bench.options.binary)
+    }
+
+    pub(crate) fn start_binary(bench: &'a Bench, access: &Access, binary: &Path) -> Self {
+        let root = bench.directory("driver");
+        let socket = tempfile::tempdir().unwrap();
+        let path = socket.path().join("csi.sock");
+        let mut command = node(binary, access, &root, &path);
+        let (server, client) = bench.runtime.block_on(async {
+            let ready = |line: &str| line.contains(r#""serving""#).then_some(());
+            let (server, ()) = Server::start(&mut command, ready).await;
+            let client = Client::connect(&path).await;
+            client.identity().probe(ProbeRequest {}).await.unwrap();
+            (server, client)
+        });
+        Self { bench, access: access.clone(), root, socket, server, client }
+    }
+
+    /// A volume of its own id, whose target's parent exists.
+    pub(crate) fn volume(&self, repository: &str, tag: &str) -> Volume {
+        let id = format!("csi-{}", self.bench.number());
+        let volume = Volume::new(&self.root, &id, &self.access.reference(repository, tag));
+        match self.access.login {
+            Some(_) => volume.raw_secret(".dockerconfigjson", &Login::document(&self.access.host)),
+            None => volume,
+        }
+    }
+
+    pub(crate) fn publish(&self, volume: &Volume) -> Duration {
+        let start = Instant::now();
+        self.bench.runtime.block_on(self.client.publish(volume)).unwrap();
+        start.elapsed()
+    }
+
+    pub(crate) fn unpublish(&self, volume: &Volume) -> Duration {
+        let start = Instant::now();
+        self.bench.runtime.block_on(self.client.unpublish(volume)).unwrap();
+        start.elapsed()
+    }
+
+    /// A call that does nothing.
+    pub(crate) fn probe(&self) -> Duration {
+        let start = Instant::now();
+        let probe = async { self.client.identity().probe(ProbeRequest {}).await };
+        self.bench.runtime.block_on(probe).unwrap();
+        start.elapsed()
+    }
+
+    /// A line of `/proc/PID/status` in KiB: `VmRSS`, or `VmHWM` for the most it ever was.
+    pub(crate) fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.server.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+        line.trim_matches([':', ' ', '\t', 'k', 'B']).parse().unwrap()
+    }
+
+    /// Where its tree of the artifact lies: one directory that a volume of it shows.
+    pub(crate) fn tree(&self) -> PathBuf {
+        let trees = fs::read_dir(self.root.join("state/trees")).unwrap();
+        let mut directories = trees.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+        directories.next().unwrap()
+    }
+
+    /// Ends it; nothing of its is mounted any more.
+    pub(crate) fn stop(self) {
+        self.bench.runtime.block_on(self.server.stop());
+        self.socket.close().unwrap();
+    }
+}
