@@ -22,6 +22,9 @@ pub(super) const TEMPORARY: &str = ".tmp-";
 /// longest allowed descriptions stays below it.
 const MAX_FILE: u64 = 64 << 20;
 
+/// Why a document that can be read is put aside.
+pub(super) const NOT_OURS: &str = "its version or its name is not what it should be";
+
 /// How much survives a power cut. A crash of the driver alone loses nothing in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
@@ -65,13 +68,16 @@ pub(super) fn write(
 /// to the disk at once (`auto_da_alloc`), for which a publish would wait; an exchange does not, and
 /// [`Durability::Cached`] asks for nothing of the kind.
 fn replace(from: &Path, to: &Path) -> io::Result<()> {
+    if renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).is_ok() {
+        return Ok(());
+    }
     // An exchange would also put a directory aside, of which a rename says that it is in the way.
     let is_file = fs::symlink_metadata(to).is_ok_and(|there| there.is_file());
     if is_file && renameat_with(CWD, from, CWD, to, RenameFlags::EXCHANGE).is_ok() {
         // What is there now is the old file; the next open removes what a crash leaves here.
         return fs::remove_file(from);
     }
-    // There was none, or the file system cannot.
+    // The file system can do neither.
     fs::rename(from, to)
 }
 
@@ -103,6 +109,17 @@ pub(super) fn write_json(
     write(dir, name, &bytes, durability)
 }
 
+/// Adds a line of JSON to a file that is there. A crash may leave the beginning of the line.
+pub(super) fn append_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
+    let mut bytes = serde_json::to_vec(value)
+        .map_err(|source| FileError::Encode { path: path.into(), source })?;
+    bytes.push(b'\n');
+    let mut options = OpenOptions::new();
+    let file = options.append(true).custom_flags(libc::O_NOFOLLOW).open(path);
+    file.and_then(|mut file| file.write_all(&bytes))
+        .map_err(|source| FileError::Write { path: path.into(), source })
+}
+
 /// Removes a file; that it is gone already is success.
 pub(super) fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
@@ -120,9 +137,29 @@ pub(super) fn read<T>(
     quarantine: &Quarantine,
     parse: impl FnOnce(Vec<u8>) -> Result<T, String>,
 ) -> Result<Option<T>, FileError> {
+    Ok(read_dated(path, quarantine, parse)?.map(|(value, _)| value))
+}
+
+/// [`read`] of a file that [`super::sweep`] drops when it was not used for long: it is young again.
+pub(super) fn read_used<T>(
+    path: &Path,
+    quarantine: &Quarantine,
+    parse: impl FnOnce(Vec<u8>) -> Result<T, String>,
+) -> Result<Option<T>, FileError> {
+    let Some((value, written)) = read_dated(path, quarantine, parse)? else { return Ok(None) };
+    keep(path, written);
+    Ok(Some(value))
+}
+
+/// [`read`], and when the file was written or last used.
+fn read_dated<T>(
+    path: &Path,
+    quarantine: &Quarantine,
+    parse: impl FnOnce(Vec<u8>) -> Result<T, String>,
+) -> Result<Option<(T, SystemTime)>, FileError> {
     match read_file(path) {
-        Ok(bytes) => match parse(bytes) {
-            Ok(value) => Ok(Some(value)),
+        Ok((bytes, written)) => match parse(bytes) {
+            Ok(value) => Ok(Some((value, written))),
             Err(why) => {
                 quarantine.take(path, &why);
                 Ok(None)
@@ -152,23 +189,22 @@ pub(super) fn read<T>(
     }
 }
 
-/// [`read`] of a JSON document that `check` accepts.
-pub(super) fn read_json<T: DeserializeOwned>(
-    path: &Path,
-    quarantine: &Quarantine,
+/// What [`read`] parses: a JSON document that `check` accepts.
+pub(super) fn json<T: DeserializeOwned>(
     check: impl FnOnce(&T) -> bool,
-) -> Result<Option<T>, FileError> {
-    read(path, quarantine, |bytes| {
+) -> impl FnOnce(Vec<u8>) -> Result<T, String> {
+    |bytes| {
         let value = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
         match check(&value) {
             true => Ok(value),
-            false => Err("its version or its name is not what it should be".into()),
+            false => Err(NOT_OURS.into()),
         }
-    })
+    }
 }
 
-pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new()
+/// A file and when it was written.
+pub(super) fn read_file(path: &Path) -> io::Result<(Vec<u8>, SystemTime)> {
+    let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)?;
@@ -176,27 +212,25 @@ pub(super) fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !metadata.is_file() {
         return Err(io::Error::other("not a regular file"));
     }
-    // One byte more, so that the end is seen without growing.
-    let mut bytes = Vec::with_capacity(metadata.len().min(MAX_FILE) as usize + 1);
-    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    match bytes.len() as u64 > MAX_FILE {
-        true => Err(io::Error::other("larger than any file of the store")),
-        false => Ok(bytes),
+    if metadata.len() > MAX_FILE {
+        return Err(io::Error::other("larger than any file of the store"));
     }
+    // What is appended meanwhile is not read: its file was whole before.
+    let mut bytes = vec![0; metadata.len() as usize];
+    file.read_exact(&mut bytes)?;
+    Ok((bytes, metadata.modified()?))
 }
 
 /// How often it is written down that a file was read.
 const READ_NOTED: Duration = Duration::from_secs(24 * 3600);
 
-/// Makes a file that was read young again, once a day: [`super::sweep`] drops the old ones.
-pub(super) fn keep(path: &Path) {
+/// Makes a file that was `written` long ago and used now young again, once a day.
+fn keep(path: &Path, written: SystemTime) {
     let now = SystemTime::now();
-    let is_old = |written: SystemTime| now.duration_since(written).is_ok_and(|d| d > READ_NOTED);
-    let kept = fs::metadata(path).and_then(|metadata| match is_old(metadata.modified()?) {
-        true => File::open(path)?.set_modified(now),
-        false => Ok(()),
-    });
-    if let Err(error) = kept {
+    if now.duration_since(written).is_ok_and(|age| age <= READ_NOTED) {
+        return;
+    }
+    if let Err(error) = File::open(path).and_then(|file| file.set_modified(now)) {
         tracing::debug!(path = %path.display(), %error, "cannot note that a file was read");
     }
 }

@@ -3,7 +3,7 @@
 //! Content is shared by digest, permission is not. A grant that cannot be read is no grant: its
 //! loss costs one request to the registry.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,24 +38,18 @@ fn file_name(repository: &Repository, digest: &Digest) -> String {
     format!("{}.json", Digest::sha256(format!("{repository}@{digest}").as_bytes()).hex())
 }
 
-fn path(shared: &Shared, repository: &Repository, digest: &Digest) -> PathBuf {
-    shared.layout.grants.join(file_name(repository, digest))
-}
-
 fn load(
     shared: &Shared,
     repository: &Repository,
     digest: &Digest,
 ) -> Result<Option<Document>, FileError> {
-    atomic::read_json(
-        &path(shared, repository, digest),
-        &shared.quarantine,
-        |document: &Document| {
-            document.version == VERSION
-                && document.repository == *repository
-                && document.digest == *digest
-        },
-    )
+    let is_ours = |document: &Document| {
+        document.version == VERSION
+            && document.repository == *repository
+            && document.digest == *digest
+    };
+    let path = shared.layout.grants.join(file_name(repository, digest));
+    atomic::read_used(&path, &shared.quarantine, atomic::json(is_ours))
 }
 
 /// The caller holds the lock on grants: this reads, changes and writes.
@@ -72,9 +66,7 @@ pub(super) fn add(
         everyone: false,
         identities: Vec::new(),
     });
-    let path = path(shared, repository, digest);
     if document.everyone {
-        atomic::keep(&path);
         return Ok(());
     }
     let known = document.identities.len();
@@ -88,7 +80,6 @@ pub(super) fn add(
     if document.everyone {
         document.identities.clear();
     } else if document.identities.len() == known {
-        atomic::keep(&path);
         return Ok(());
     }
     let excess = document.identities.len().saturating_sub(MAX_IDENTITIES);
@@ -106,20 +97,18 @@ pub(super) fn covers(
     let Some(document) = load(shared, repository, digest)? else {
         return Ok(false);
     };
-    let covered = document.everyone
+    let is_covered = document.everyone
         || identities.iter().any(|identity| match identity {
             Identity::Anonymous => false,
             Identity::Login(hash) => document.identities.contains(hash),
         });
-    if covered {
-        atomic::keep(&path(shared, repository, digest));
-    }
-    Ok(covered)
+    Ok(is_covered)
 }
 
 /// What a file of grants is for.
 pub(super) fn digest_of(shared: &Shared, path: &Path) -> Result<Option<Digest>, FileError> {
-    let found = atomic::read_json(path, &shared.quarantine, |d: &Document| d.version == VERSION)?;
+    let is_ours = |d: &Document| d.version == VERSION;
+    let found = atomic::read(path, &shared.quarantine, atomic::json(is_ours))?;
     Ok(found.map(|document| document.digest))
 }
 
@@ -128,9 +117,5 @@ pub(super) fn exists(
     repository: &Repository,
     digest: &Digest,
 ) -> Result<bool, FileError> {
-    let exists = load(shared, repository, digest)?.is_some();
-    if exists {
-        atomic::keep(&path(shared, repository, digest));
-    }
-    Ok(exists)
+    Ok(load(shared, repository, digest)?.is_some())
 }

@@ -16,16 +16,12 @@ pub(super) fn put(shared: &Shared, digest: &Digest, body: &[u8]) -> Result<(), F
 /// Verified, so that neither a bit flip nor a half-written file passes for content.
 pub(super) fn get(shared: &Shared, digest: &Digest) -> Result<Option<Vec<u8>>, FileError> {
     let path = shared.layout.manifests.join(file_name(digest));
-    let found = atomic::read(&path, &shared.quarantine, |body| {
+    atomic::read_used(&path, &shared.quarantine, |body| {
         let mut hasher = Hasher::new(digest.algorithm());
         hasher.update(&body);
         match hasher.finish() == *digest {
             true => Ok(body),
             false => Err("its content does not have the digest of its name".into()),
         }
-    })?;
-    if found.is_some() {
-        atomic::keep(&path);
-    }
-    Ok(found)
+    })
 }

@@ -9,7 +9,7 @@
 //! <state>/grants/           repository@digest → who       <state>/volumes/     records
 //! ```
 //!
-//! Every visible change is a rename of something complete. A tree is a directory *and* its
+//! Every visible change is a rename of something complete, or the last byte of a record's line. A tree is a directory *and* its
 //! description; either alone was left by a crash and goes at the next open. Everything here
 //! blocks.
 
@@ -249,6 +249,16 @@ impl Store {
         records::put(&self.shared, record)?;
         self.shared.index.names(&record.volume_id, &record.trees);
         Ok(())
+    }
+
+    /// Adds to a volume's record that it is published, and how it is mounted.
+    pub fn put_mounted(
+        &self,
+        volume_id: &str,
+        seal: Seal,
+        mount: &MountIdentity,
+    ) -> Result<(), FileError> {
+        records::mounted(&self.shared, volume_id, seal, mount)
     }
 
     /// A volume's record. One that makes no sense is put aside and counts as absent.

@@ -1,5 +1,6 @@
 //! Records: what the driver remembers of each published volume.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
@@ -56,6 +57,13 @@ pub enum RecordState {
     Publishing,
     /// Done: there is a mount.
     Published,
+}
+
+/// What is known of a volume once it is mounted: the second line of a record's file.
+#[derive(Serialize, Deserialize)]
+struct Mounted<'a> {
+    seal: Seal,
+    mount: Cow<'a, MountIdentity>,
 }
 
 /// A reference of a volume and what it resolved to.
@@ -121,11 +129,44 @@ pub(super) fn put(shared: &Shared, record: &Record) -> Result<(), FileError> {
     atomic::write_json(&shared.layout.records, &name, record, Durability::Cached)
 }
 
+/// Adds that the volume of a record is mounted, as a line of its own: a new file for each publish
+/// would cost more than the mount, and one that is freed makes the next dearer (ext4 looks for
+/// inodes that were not freed lately one by one).
+pub(super) fn mounted(
+    shared: &Shared,
+    volume_id: &str,
+    seal: Seal,
+    mount: &MountIdentity,
+) -> Result<(), FileError> {
+    let path = shared.layout.records.join(file_name(volume_id));
+    let line = Mounted { seal, mount: Cow::Borrowed(mount) };
+    atomic::append_json(&path, &line)
+}
+
+/// The record in a file: a document, and a line for its mount once it was made. What has no end is
+/// not there: the driver died while it wrote it, and what it has mounted is undone.
+fn parse(bytes: &[u8], is_ours: impl FnOnce(&Record) -> bool) -> Result<Record, String> {
+    let (document, more) = match bytes.iter().position(|byte| *byte == b'\n') {
+        Some(end) => (&bytes[..end], &bytes[end + 1..]),
+        None => (bytes, &[][..]),
+    };
+    let mut record: Record = serde_json::from_slice(document).map_err(|error| error.to_string())?;
+    if record.version != RECORD_VERSION || !is_ours(&record) {
+        return Err(atomic::NOT_OURS.into());
+    }
+    if let Some(line) = more.strip_suffix(b"\n") {
+        let line: Mounted<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+        record.seal = line.seal;
+        record.mount = Some(line.mount.into_owned());
+        record.state = RecordState::Published;
+    }
+    Ok(record)
+}
+
 pub(super) fn get(shared: &Shared, volume_id: &str) -> Result<Option<Record>, FileError> {
     let path = shared.layout.records.join(file_name(volume_id));
-    atomic::read_json(&path, &shared.quarantine, |record: &Record| {
-        record.version == RECORD_VERSION && record.volume_id == volume_id
-    })
+    let is_ours = |record: &Record| record.volume_id == volume_id;
+    atomic::read(&path, &shared.quarantine, |bytes| parse(&bytes, is_ours))
 }
 
 pub(super) fn remove(shared: &Shared, volume_id: &str) -> Result<(), FileError> {
@@ -143,9 +184,9 @@ pub(super) fn list(shared: &Shared) -> Result<Vec<Record>, FileError> {
     let dir = &shared.layout.records;
     let mut records = Vec::with_capacity(names.len());
     for name in names {
-        records.extend(atomic::read_json(&dir.join(&name), &shared.quarantine, |r: &Record| {
-            r.version == RECORD_VERSION && name == *file_name(&r.volume_id)
-        })?);
+        let is_ours = |record: &Record| name == *file_name(&record.volume_id);
+        let path = dir.join(&name);
+        records.extend(atomic::read(&path, &shared.quarantine, |bytes| parse(&bytes, is_ours))?);
     }
     Ok(records)
 }
@@ -186,9 +227,9 @@ pub(super) fn peek(dir: &Path) -> io::Result<(Vec<Record>, Vec<PathBuf>)> {
     let (mut records, mut odd) = (Vec::new(), Vec::new());
     for path in paths {
         match atomic::read_file(&path) {
-            Ok(bytes) => match serde_json::from_slice::<Record>(&bytes) {
-                Ok(record) if record.version == RECORD_VERSION => records.push(record),
-                Ok(_) | Err(_) => odd.push(path),
+            Ok((bytes, _)) => match parse(&bytes, |_| true) {
+                Ok(record) => records.push(record),
+                Err(_) => odd.push(path),
             },
             // Its volume has ended meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -55,15 +55,13 @@ pub(super) fn get(
     // Compared as texts: `x` and `x:latest` are one reference.
     let text = reference.to_string();
     let is_ours = |d: &Document| d.version == VERSION && d.reference.to_string() == text;
-    let found = atomic::read_json(&path, &shared.quarantine, is_ours)?;
-    if found.is_some() {
-        atomic::keep(&path);
-    }
+    let found = atomic::read_used(&path, &shared.quarantine, atomic::json(is_ours))?;
     Ok(found.map(|d| ReferenceRecord { digest: d.digest, resolved_at: d.resolved_at }))
 }
 
 /// What a file's reference resolved to.
 pub(super) fn digest_of(shared: &Shared, path: &Path) -> Result<Option<Digest>, FileError> {
-    let found = atomic::read_json(path, &shared.quarantine, |d: &Document| d.version == VERSION)?;
+    let is_ours = |d: &Document| d.version == VERSION;
+    let found = atomic::read(path, &shared.quarantine, atomic::json(is_ours))?;
     Ok(found.map(|document| document.digest))
 }

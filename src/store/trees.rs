@@ -193,9 +193,8 @@ impl Shared {
         for key in entries.descriptions {
             let path = self.layout.trees.join(format!("{key}.json"));
             let is_ours = |found: &Description<TreeInfo>| found.is_known() && found.tree.key == key;
-            let Some(found) = atomic::read_json(&path, &self.quarantine, is_ours)? else {
-                continue;
-            };
+            let found = atomic::read(&path, &self.quarantine, atomic::json(is_ours))?;
+            let Some(found) = found else { continue };
             let present = entries.directories.contains(&key);
             if !present || !found.is_whole(&self.boot_id) {
                 tracing::info!(

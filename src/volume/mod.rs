@@ -13,8 +13,11 @@ pub mod tokens;
 pub mod unpublish;
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use tokio::sync::Semaphore;
 
 use attributes::Attributes;
 use guard::Guard;
@@ -29,6 +32,9 @@ use crate::mount::{MountError, Mounter};
 use crate::observability::task;
 use crate::pull::Puller;
 use crate::store::{Pod, Record, Store};
+
+/// More than one, since some wait for the disk.
+const THREADS_PER_PROCESSOR: usize = 4;
 
 /// What to publish, and for whom.
 pub struct PublishRequest {
@@ -78,6 +84,9 @@ pub struct Volumes {
     puller: Arc<Puller>,
     guard: Arc<Guard>,
     sources: Sources,
+    /// How many publishes mount at a time: the kernel takes mounts one after the other, and more
+    /// threads than processors only wait for each other.
+    threads: Semaphore,
 }
 
 impl std::fmt::Debug for Volumes {
@@ -89,12 +98,32 @@ impl std::fmt::Debug for Volumes {
 impl Volumes {
     /// The volumes that `store` remembers, mounted by `mounter`, pulled by `puller`.
     pub fn new(store: Arc<Store>, mounter: Arc<dyn Mounter>, puller: Arc<Puller>) -> Self {
-        Self { store, mounter, puller, guard: Arc::default(), sources: Sources::default() }
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            store,
+            mounter,
+            puller,
+            guard: Arc::default(),
+            sources: Sources::default(),
+            threads: Semaphore::new(THREADS_PER_PROCESSOR * processors),
+        }
     }
 
     /// The same with more places to look for logins.
     pub fn with_sources(self, sources: Sources) -> Self {
         Self { sources, ..self }
+    }
+
+    /// Runs a part of a publish that blocks, when a thread is free for it.
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Result<T, PublishError> {
+        // It is never closed, so there always is one.
+        let _turn = self.threads.acquire().await;
+        let volumes = self.clone();
+        let done = task::spawn_blocking(move || work(&volumes)).await;
+        done.map_err(|error| PublishError::Panicked(error.to_string()))
     }
 
     /// Whether the target shows what the record says: the same mount, not merely some mount.
@@ -144,10 +173,4 @@ pub enum ClearError {
         /// Why.
         source: std::io::Error,
     },
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, PublishError> {
-    task::spawn_blocking(work).await.map_err(|error| PublishError::Panicked(error.to_string()))
 }

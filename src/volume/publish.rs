@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::compose::{Composition, compose};
 use super::secrets::Found;
-use super::{ClearError, PublishRequest, Volumes, blocking};
+use super::{ClearError, PublishRequest, Volumes};
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
 use crate::pull::{
@@ -63,13 +63,13 @@ impl Volumes {
             .ok_or_else(|| PublishError::Busy(request.volume_id.clone()))?;
         let request = Arc::new(request);
 
-        let (volumes, asked) = (self.clone(), request.clone());
-        let begun = match blocking(move || volumes.begin(&asked)).await?? {
+        let asked = request.clone();
+        let begun = match self.blocking(move |volumes| volumes.begin(&asked)).await?? {
             Some(begun) => begun,
             None => {
                 let found = self.pod_logins(&request, deadline).await?;
-                let (volumes, asked) = (self.clone(), request.clone());
-                blocking(move || volumes.serve(&asked, found)).await??
+                let asked = request.clone();
+                self.blocking(move |volumes| volumes.serve(&asked, found)).await??
             }
         };
         let pulls = match begun {
@@ -77,7 +77,7 @@ impl Volumes {
             Begun::Missing(pulls) => pulls,
         };
         let pulled = self.pull_all(pulls, deadline).await?;
-        blocking(move || self.finish(&request, &pulled)).await?
+        self.blocking(move |volumes| volumes.finish(&request, &pulled)).await?
     }
 
     /// All of a publish that needs no network; nothing, if the pod's Secrets have to be read first.
@@ -209,16 +209,14 @@ impl Volumes {
         pulled: &[Arc<Pulled>],
         composition: &Composition,
     ) -> Result<Published, PublishError> {
-        let mut record = record(request, pulled, composition);
+        let record = record(request, pulled, composition);
         make_target(&request.target)?;
         let outcome = self.store.put_record(&record).map_err(PublishError::from).and_then(|()| {
-            record.seal = self.attach(request, composition)?;
+            let seal = self.attach(request, composition)?;
             let (dev, ino) =
                 crate::mount::identity(&request.target).map_err(PublishError::State)?;
-            let boot_id = self.store.boot_id().to_owned();
-            record.mount = Some(MountIdentity { boot_id, dev, ino });
-            record.state = RecordState::Published;
-            Ok(self.store.put_record(&record)?)
+            let mount = MountIdentity { boot_id: self.store.boot_id().to_owned(), dev, ino };
+            Ok(self.store.put_mounted(&request.volume_id, seal, &mount)?)
         });
         if let Err(error) = outcome {
             return Err(self.undo(request, error));

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use skillmount::csi::v1::NodeGetVolumeStatsRequest;
+use skillmount::store::{Record, RecordState, peek_records};
 
 use super::*;
 use crate::node::Node;
@@ -84,20 +85,26 @@ impl Scene {
         (Volume::new(&self.root, &format!("csi-{number}"), &reference), skill)
     }
 
-    fn record(&self, volume: &Volume) -> Option<serde_json::Value> {
-        let path = self.root.join("state/volumes").join(format!("{}.json", volume.id));
-        fs::read(path).ok().map(|bytes| serde_json::from_slice(&bytes).expect("a whole record"))
+    /// All records; each is understood at any moment.
+    fn records(&self) -> Vec<Record> {
+        let (records, odd) = peek_records(&self.root.join("state")).unwrap();
+        assert_eq!(odd, [""; 0].map(PathBuf::from));
+        records
+    }
+
+    fn record(&self, volume: &Volume) -> Option<Record> {
+        self.records().into_iter().find(|record| record.volume_id == volume.id)
     }
 
     fn left(&mut self, call: &'static str, volume: &Volume) -> Left {
         let mounted = mounts(&self.root).iter().filter(|m| m.mount_point == volume.target).count();
-        let record = self.record(volume).map(|record| record["state"].as_str().unwrap().to_owned());
-        let left = match (record.as_deref(), volume.target.exists(), mounted) {
+        let state = self.record(volume).map(|record| record.state);
+        let left = match (state, volume.target.exists(), mounted) {
             (None, false, 0) => Left::Nothing,
             (Some(_), false, 0) => Left::Record,
             (_, true, 0) => Left::Target,
-            (Some("publishing"), true, 1) => Left::Mount,
-            (Some("published"), true, 1) => Left::Whole,
+            (Some(RecordState::Publishing), true, 1) => Left::Mount,
+            (Some(RecordState::Published), true, 1) => Left::Whole,
             other => panic!("{call}: {other:?}"),
         };
         *self.tally.entry((call, left)).or_default() += 1;
@@ -109,12 +116,11 @@ impl Scene {
         let node = Node::start(&self.root, &[]).await;
         flushed(&self.root).await;
         assert_whole(&self.root);
-        for name in names(&self.root.join("state/volumes")) {
-            let record = fs::read(self.root.join("state/volumes").join(&name)).unwrap();
-            let record: serde_json::Value = serde_json::from_slice(&record).unwrap();
-            for tree in record["trees"].as_array().unwrap() {
-                let tree = self.root.join("state/trees").join(tree.as_str().unwrap());
-                assert!(tree.is_dir(), "{name} shows a tree that is gone: {}", tree.display());
+        for record in self.records() {
+            for tree in &record.trees {
+                let tree = self.root.join("state/trees").join(tree);
+                let volume = &record.volume_id;
+                assert!(tree.is_dir(), "{volume} shows a tree that is gone: {}", tree.display());
             }
         }
         self.assert_published(&node.client, &self.keeper, &skills::docs_writer()).await;

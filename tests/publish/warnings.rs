@@ -17,10 +17,9 @@ fn they_are_logged_and_recorded() {
         let node = Node::start(&root, &[]).await;
         node.client.publish(&volume).await.unwrap();
         node.client.publish(&volume).await.unwrap();
-        let record = fs::read_to_string(root.join("state/volumes/csi-1.json")).unwrap();
-        let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+        let (records, _) = skillmount::store::peek_records(&root.join("state")).unwrap();
         let warning = "SKILL.md: has no description [agentskills.io: description]";
-        assert_eq!(record["warnings"], serde_json::json!([format!("{reference}: {warning}")]));
+        assert_eq!(records[0].warnings, [format!("{reference}: {warning}")]);
         node.client.unpublish(&volume).await.unwrap();
         let (_, log) = node.terminate().await;
         let lines: Vec<_> = log.lines().filter(|line| line.contains(" WARN ")).collect();

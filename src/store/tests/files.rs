@@ -66,6 +66,45 @@ fn references_and_manifests_are_remembered() {
     assert_eq!(store.manifest(&digest("body")).unwrap(), b"body");
 }
 
+/// The driver may die at any byte of the line, or the node lose it.
+#[test]
+fn a_record_is_published_once_its_last_line_has_an_end() {
+    let state = State::new();
+    let store = state.open();
+    let begun = Record { state: RecordState::Publishing, ..record("v1") };
+    store.put_record(&begun).unwrap();
+    let path = state.path("volumes/v1.json");
+    let first = fs::metadata(&path).unwrap().len() as usize;
+    let mount = MountIdentity { boot_id: "b".into(), dev: u64::MAX, ino: 2 };
+    store.put_mounted("v1", Seal::Bind, &mount).unwrap();
+    let whole = fs::read(&path).unwrap();
+    for end in first..whole.len() {
+        fs::write(&path, &whole[..end]).unwrap();
+        assert_eq!(store.record("v1").unwrap().unwrap(), begun, "{end} bytes");
+    }
+    fs::write(&path, &whole).unwrap();
+    let published =
+        Record { state: RecordState::Published, seal: Seal::Bind, mount: Some(mount), ..begun };
+    assert_eq!(store.record("v1").unwrap().unwrap(), published);
+    assert_eq!(peek_records(&state.root).unwrap(), (vec![published.clone()], vec![]));
+    drop(store);
+    let store = state.open();
+    assert_eq!(store.records().unwrap(), [published]);
+    // The next publish begins anew.
+    store.put_record(&record("v1")).unwrap();
+    assert_eq!(store.record("v1").unwrap().unwrap(), record("v1"));
+    // Whole lines that mean nothing.
+    for more in [&b"{}\n"[..], b"\n", &whole[first..].repeat(2)] {
+        fs::write(&path, [&whole[..first], more].concat()).unwrap();
+        assert_eq!(peek_records(&state.root).unwrap(), (vec![], vec![path.clone()]));
+        assert!(store.record("v1").unwrap().is_none());
+    }
+    assert_eq!(state.names("quarantine").len(), 3);
+    store
+        .put_mounted("v1", Seal::Bind, &MountIdentity { boot_id: "b".into(), dev: 1, ino: 2 })
+        .unwrap_err();
+}
+
 fn repository(text: &str) -> Repository {
     text.parse::<Reference>().unwrap().repository().clone()
 }
