@@ -9,9 +9,9 @@
 //! <state>/grants/           repository@digest → who       <state>/volumes/     records
 //! ```
 //!
-//! Every visible change is a rename of something complete, or the last byte of a record's line. A tree is a directory *and* its
-//! description; either alone was left by a crash and goes at the next open. Everything here
-//! blocks.
+//! Every visible change is a rename of something complete, or the last byte of a record's line. A
+//! tree is a directory *and* its description; either alone was left by a crash and goes at the next
+//! open. Everything here blocks.
 
 mod atomic;
 mod durable;
