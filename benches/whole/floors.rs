@@ -1,6 +1,10 @@
 //! What nobody can be faster than: the same bytes with nothing verified, and the kernel's calls.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use skillmount::mount::{KernelMounter, MountOptions, Mounter};
@@ -66,28 +70,101 @@ pub(crate) fn kept_connection<'a>(
     })
 }
 
-/// The calls that a publish makes of the kernel: an overlay, a bind mount, an unmount.
-pub(crate) fn mounts(bench: &Bench, directory: PathBuf) -> Vec<Contestant<'_>> {
-    let mounter = KernelMounter::detect();
-    let (empty, target) = (bench.directory("empty"), bench.directory("target"));
-    let step = move |which: &str| -> Round {
-        let options = MountOptions::default();
-        let start = Instant::now();
-        let mounted = match which {
-            "bind" => mounter.bind(&directory, &target, options),
-            _ => mounter.seal(&[directory.clone(), empty.clone()], &target, options),
-        };
-        mounted.map_err(|error| error.to_string())?;
-        let mounted = start.elapsed();
-        let start = Instant::now();
-        mounter.unmount(&target).map_err(|error| error.to_string())?;
-        Ok(if which == "unmount" { start.elapsed() } else { mounted })
-    };
-    let step = std::rc::Rc::new(step);
-    [("overlay", "mounting an overlay"), ("bind", "a bind mount"), ("unmount", "unmounting")]
-        .map(|(which, name)| {
-            let step = step.clone();
-            Contestant::new(format!("floor: the kernel's calls for {name}"), move || step(which))
+/// The calls that a publish and an unpublish of one skill need the kernel for, made by nobody: an
+/// overlay at a new directory, and one small file that tells of it. And those for mounts alone.
+pub(crate) fn kernel(bench: &Bench, directory: PathBuf) -> Vec<Contestant<'_>> {
+    let floor = Rc::new(Kernel {
+        mounter: KernelMounter::detect(),
+        lowers: [directory, bench.directory("empty")],
+        target: bench.directory("target"),
+        new: bench.directory("pod").join("mount"),
+        files: bench.directory("records"),
+    });
+    [
+        ("a publish", Kernel::publish as fn(&Kernel) -> Round),
+        ("an unpublish", Kernel::unpublish),
+        ("mounting an overlay", Kernel::overlay),
+        ("a bind mount", Kernel::bind),
+        ("unmounting", Kernel::unmount),
+    ]
+    .map(|(name, round)| {
+        let floor = floor.clone();
+        Contestant::new(format!("floor: the kernel's calls for {name}"), move || round(&floor))
+    })
+    .into()
+}
+
+struct Kernel {
+    mounter: KernelMounter,
+    lowers: [PathBuf; 2],
+    /// Is there.
+    target: PathBuf,
+    /// Is made and removed.
+    new: PathBuf,
+    files: PathBuf,
+}
+
+impl Kernel {
+    fn seal(&self, target: &Path) -> Round {
+        timed(|| self.mounter.seal(&self.lowers, target, MountOptions::default()))
+    }
+
+    fn release(&self, target: &Path) -> Round {
+        timed(|| self.mounter.unmount(target))
+    }
+
+    fn begin(&self) -> Round {
+        let (begun, file) = (self.files.join("begun"), self.files.join("record"));
+        timed(|| {
+            fs::create_dir(&self.new)?;
+            fs::write(&begun, [b' '; 600])?;
+            fs::rename(&begun, &file)?;
+            let sealed = self.mounter.seal(&self.lowers, &self.new, MountOptions::default());
+            sealed.map_err(io::Error::other)?;
+            OpenOptions::new().append(true).open(&file)?.write_all(&[b' '; 100])
         })
-        .into()
+    }
+
+    fn end(&self) -> Round {
+        timed(|| {
+            self.mounter.unmount(&self.new).map_err(io::Error::other)?;
+            fs::remove_dir(&self.new)?;
+            fs::remove_file(self.files.join("record"))
+        })
+    }
+
+    fn publish(&self) -> Round {
+        let took = self.begin()?;
+        self.end()?;
+        Ok(took)
+    }
+
+    fn unpublish(&self) -> Round {
+        self.begin()?;
+        self.end()
+    }
+
+    fn overlay(&self) -> Round {
+        let took = self.seal(&self.target)?;
+        self.release(&self.target)?;
+        Ok(took)
+    }
+
+    fn bind(&self) -> Round {
+        let took =
+            timed(|| self.mounter.bind(&self.lowers[0], &self.target, MountOptions::default()))?;
+        self.release(&self.target)?;
+        Ok(took)
+    }
+
+    fn unmount(&self) -> Round {
+        self.seal(&self.target)?;
+        self.release(&self.target)
+    }
+}
+
+fn timed<T, E: Display>(step: impl FnOnce() -> Result<T, E>) -> Round {
+    let start = Instant::now();
+    step().map_err(|error| error.to_string())?;
+    Ok(start.elapsed())
 }

@@ -1,4 +1,4 @@
-//! Flags that say when trees go that nobody uses.
+//! Flags that say when trees go that nobody uses, or that are damaged.
 
 use std::time::Duration;
 
@@ -28,6 +28,21 @@ pub(super) struct GarbageArgs {
     /// Bytes that the files of all trees may have, used ones included; 0 for any number
     #[arg(long, value_name = "BYTES", default_value_t = 0, env = "SKILLMOUNT_GC_MAX_BYTES")]
     gc_max_bytes: u64,
+}
+
+/// Whether and when stored files are compared with what they were.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Verification of stored files")]
+pub(super) struct ScrubArgs {
+    /// Seconds between two rounds that read all stored files and drop what has changed; 0 for never
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, env = "SKILLMOUNT_SCRUB_INTERVAL")]
+    scrub_interval: u64,
+}
+
+impl ScrubArgs {
+    pub(super) fn interval(&self) -> Option<Duration> {
+        (self.scrub_interval > 0).then(|| Duration::from_secs(self.scrub_interval))
+    }
 }
 
 impl GarbageArgs {

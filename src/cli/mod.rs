@@ -12,6 +12,7 @@ mod prune;
 mod pull;
 mod source;
 mod stop;
+mod verify;
 mod volumes;
 
 use std::ffi::OsString;
@@ -44,6 +45,8 @@ enum Command {
     Pull(Box<pull::PullArgs>),
     /// List what is published on this node
     Volumes(volumes::VolumesArgs),
+    /// Compare the stored files with what they were
+    Verify(verify::VerifyArgs),
     /// Remove what no volume uses; the driver must not be running
     Prune(prune::PruneArgs),
     /// Print the version
@@ -86,6 +89,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Inspect(args) => args.run(),
         Command::Pull(args) => args.run(),
         Command::Volumes(args) => args.run(),
+        Command::Verify(args) => args.run(),
         Command::Prune(args) => args.run(),
         Command::Version => print(&format!("skillmount {}\n", env!("CARGO_PKG_VERSION"))),
     };

@@ -10,7 +10,7 @@ use rustix::process::{
 use tokio::sync::watch;
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
-use super::garbage::GarbageArgs;
+use super::garbage::{GarbageArgs, ScrubArgs};
 use super::health::Health;
 use super::kube::KubeArgs;
 use super::policy::PolicyArgs;
@@ -71,6 +71,8 @@ pub(super) struct NodeArgs {
     #[command(flatten)]
     garbage: GarbageArgs,
     #[command(flatten)]
+    scrub: ScrubArgs,
+    #[command(flatten)]
     kube: KubeArgs,
     #[command(flatten)]
     log: LogArgs,
@@ -109,6 +111,7 @@ impl NodeArgs {
             policy = ?self.policy,
             credential_providers = ?sources.providers,
             garbage = ?self.garbage,
+            scrub = ?self.scrub,
             kube = ?self.kube,
             "starting"
         );
@@ -175,10 +178,14 @@ impl NodeArgs {
         };
         // Recovery is over: what is mounted is known.
         let collecting = async {
-            puller.collect_regularly(raised(stopped.clone())).await;
+            puller.clone().collect_regularly(raised(stopped.clone())).await;
             Ok(())
         };
-        tokio::try_join!(serving, registering, collecting)?;
+        let scrubbing = async {
+            puller.clone().scrub_regularly(self.scrub.interval(), raised(stopped.clone())).await;
+            Ok(())
+        };
+        tokio::try_join!(serving, registering, collecting, scrubbing)?;
         tracing::info!("stopped; published volumes stay mounted");
         Ok(())
     }

@@ -151,6 +151,7 @@ struct Families {
     volumes: Gauge<u64, AtomicU64>,
     store_trees: Gauge<u64, AtomicU64>,
     store_bytes: Gauge<u64, AtomicU64>,
+    trees_damaged: Counter,
     /// Without a series until it is known.
     registration: Family<State, Gauge>,
 }
@@ -173,6 +174,7 @@ impl Default for Metrics {
             volumes: Gauge::default(),
             store_trees: Gauge::default(),
             store_bytes: Gauge::default(),
+            trees_damaged: Counter::default(),
             registration: Family::default(),
         };
         families.register();
@@ -227,6 +229,8 @@ impl Families {
         all.register("store_trees", "Trees in the store", self.store_trees.clone());
         let bytes = self.store_bytes.clone();
         all.register_with_unit("store", "Bytes of files in the store", Unit::Bytes, bytes);
+        let damaged = self.trees_damaged.clone();
+        all.register("trees_damaged", "Trees whose files were not what they were", damaged);
         let states = self.registration.clone();
         all.register("registration", "1 for how far the registration with kubelet is", states);
     }
@@ -299,6 +303,11 @@ impl Metrics {
         self.0.volumes.set(stored.volumes);
         self.0.store_trees.set(stored.trees);
         self.0.store_bytes.set(stored.bytes);
+    }
+
+    /// A tree's files are not what they were.
+    pub fn tree_damaged(&self) {
+        self.0.trees_damaged.inc();
     }
 
     /// How far the driver's registration with kubelet is.

@@ -15,6 +15,7 @@ mod local;
 pub mod policy;
 pub mod progress;
 mod remote;
+mod scrub;
 pub mod source;
 pub mod verification;
 mod walk;

@@ -5,12 +5,15 @@
 //! it was written; after that, names may be there without their bytes, so it is dropped.
 
 use std::fs::File;
+use std::os::fd::AsFd;
 
 use serde::{Deserialize, Serialize};
 
 use super::atomic::{self, Durability};
-use super::error::{FlushError, OpenError};
+use super::error::{FileError, FlushError, OpenError};
+use super::sums;
 use super::trees::{Shared, TreeInfo};
+use crate::reference::Digest;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const VERSION: u32 = 1;
@@ -21,12 +24,16 @@ pub(super) struct Description<T> {
     version: u32,
     boot_id: String,
     durable: bool,
+    /// The digest of the list of digests ([`super::sums`]). Trees of older versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) sums: Option<Digest>,
     pub(super) tree: T,
 }
 
 impl<T> Description<T> {
-    pub(super) fn new(boot_id: &str, durable: bool, tree: T) -> Self {
-        Self { version: VERSION, boot_id: boot_id.into(), durable, tree }
+    /// A tree that has not come to the disk yet.
+    fn new(boot_id: &str, tree: T) -> Self {
+        Self { version: VERSION, boot_id: boot_id.into(), durable: false, sums: None, tree }
     }
 
     pub(super) fn is_known(&self) -> bool {
@@ -50,32 +57,40 @@ pub(super) fn boot_id() -> Result<String, OpenError> {
         .map_err(|source| OpenError::BootId { path: BOOT_ID.into(), source })
 }
 
-/// Writes a tree's description.
-pub(super) fn describe(
-    shared: &Shared,
-    info: &TreeInfo,
-    durable: bool,
-) -> Result<(), super::FileError> {
-    let description = Description::new(&shared.boot_id, durable, info);
-    // The mark must not be on disk before what it vouches for: its own bytes included.
-    let durability = if durable { Durability::Full } else { Durability::Cached };
-    atomic::write_json(
-        &shared.layout.trees,
-        &format!("{}.json", info.key),
-        &description,
-        durability,
-    )
+/// Describes a tree that was just made, without waiting for the disk.
+pub(super) fn describe(shared: &Shared, info: &TreeInfo) -> Result<(), FileError> {
+    write(shared, &Description::new(&shared.boot_id, info), Durability::Cached)
 }
 
-/// Brings a tree to the disk and marks it.
+fn write(
+    shared: &Shared,
+    description: &Description<&TreeInfo>,
+    durability: Durability,
+) -> Result<(), FileError> {
+    let name = format!("{}.json", description.tree.key);
+    atomic::write_json(&shared.layout.trees, &name, description, durability)
+}
+
+/// Brings a tree to the disk, with the list of what its files are now, and marks it.
 pub(super) fn flush(shared: &Shared, key: &str) -> Result<(), FlushError> {
     let tree = shared.index.quietly(key).ok_or_else(|| FlushError::Unknown(key.into()))?;
     if tree.is_durable() {
         return Ok(());
     }
-    let sync = File::open(tree.path()).and_then(|dir| Ok(rustix::fs::syncfs(&dir)?));
-    sync.map_err(|source| FlushError::Sync { path: tree.path().into(), source })?;
-    describe(shared, &tree.info, true)?;
+    let path = tree.path();
+    let dir = File::open(path).map_err(|source| FlushError::Sync { path: path.into(), source })?;
+    let list =
+        sums::list(dir.as_fd()).map_err(|source| FlushError::List { path: path.into(), source })?;
+    let name = sums::file_name(key);
+    atomic::write(&shared.layout.trees, &name, list.as_bytes(), Durability::Cached)?;
+    rustix::fs::syncfs(&dir)
+        .map_err(|errno| FlushError::Sync { path: path.into(), source: errno.into() })?;
+    let sums = Digest::sha256(list.as_bytes());
+    // The mark must not be on disk before what it vouches for: its own bytes included.
+    let (durable, sums) = (true, Some(sums));
+    let description =
+        Description { durable, sums, ..Description::new(&shared.boot_id, &tree.info) };
+    write(shared, &description, Durability::Full)?;
     tree.note_use();
     tree.set_durable();
     Ok(())

@@ -205,6 +205,14 @@ pub enum FlushError {
     /// There is no such tree.
     #[error("there is no tree {0:?} to flush")]
     Unknown(String),
+    /// Its files could not be read back.
+    #[error("cannot list the files of {} with their digests", path.display())]
+    List {
+        /// The tree.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// The kernel could not write it to the disk.
     #[error("cannot flush the file system of {}", path.display())]
     Sync {
@@ -213,7 +221,7 @@ pub enum FlushError {
         /// Why.
         source: io::Error,
     },
-    /// The mark could not be written.
+    /// The list or the mark could not be written.
     #[error(transparent)]
     Mark(#[from] FileError),
 }
@@ -222,7 +230,7 @@ impl FlushError {
     /// The disk, or the quota on it, is used up.
     pub fn is_full(&self) -> bool {
         match self {
-            Self::Sync { source, .. } => is_full(source),
+            Self::Sync { source, .. } | Self::List { source, .. } => is_full(source),
             Self::Mark(error) => error.is_full(),
             Self::Unknown(_) => false,
         }

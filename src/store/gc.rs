@@ -13,7 +13,9 @@ use rustix::io::Errno;
 use super::atomic;
 use super::error::FileError;
 use super::remove::remove_tree;
+use super::sums;
 use super::trees::Shared;
+use crate::observability::chain;
 
 /// The file system below the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,43 +67,74 @@ pub(super) fn disk(shared: &Shared) -> io::Result<Disk> {
 
 /// Removes a tree, unless somebody uses it or has since `used_at`. Whether it did.
 ///
-/// A crash after any step leaves what the next open removes: a directory without a description,
-/// or something in staging.
+/// A crash after any step leaves what the next open removes: a directory or a list without a
+/// description, or something in staging.
 pub(super) fn discard(
     shared: &Shared,
     next: &AtomicU64,
     key: &str,
     used_at: u64,
 ) -> Result<bool, DiscardError> {
-    let path = shared.layout.trees.join(key);
-    let name = {
+    let removal = {
         // A pull that misses the tree from here on makes it anew, under the same name, and
         // commits it after this.
         let _guard = shared.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(tree) = shared.index.take(key, used_at) else { return Ok(false) };
-        if let Err(error) = atomic::remove(&shared.layout.trees.join(format!("{key}.json"))) {
+        if let Err(error) = forget(shared, key) {
             shared.index.insert(tree);
             return Err(error.into());
         }
-        move_away(shared, next, key)
-            .map_err(|source| DiscardError::Move { path: path.clone(), source })?
+        move_away(shared, next, key)?
     };
-    // After a power cut no description may be there of which files are gone.
-    fsync(&shared.trees_fd).map_err(|errno| DiscardError::Move { path, source: errno.into() })?;
-    remove_tree(shared.staging_fd.as_fd(), OsStr::new(&name))
-        .map_err(|source| DiscardError::Remove { key: key.into(), source })?;
+    removal.finish(shared, key)?;
     Ok(true)
 }
 
-/// Moves a tree's directory into staging. Its name there.
-fn move_away(shared: &Shared, next: &AtomicU64, key: &str) -> io::Result<String> {
+/// Removes what makes a tree's directory a tree.
+pub(super) fn forget(shared: &Shared, key: &str) -> Result<(), FileError> {
+    atomic::remove(&shared.layout.trees.join(format!("{key}.json")))?;
+    // Without the description it means nothing.
+    let list = shared.layout.trees.join(sums::file_name(key));
+    if let Err(error) = atomic::remove(&list) {
+        tracing::debug!(tree = key, error = chain(&error), "a list of digests stays behind");
+    }
+    Ok(())
+}
+
+/// A tree's directory in staging, to be removed.
+pub(super) struct Removal {
+    name: String,
+}
+
+/// Moves the directory of a tree that is forgotten into staging.
+pub(super) fn move_away(
+    shared: &Shared,
+    next: &AtomicU64,
+    key: &str,
+) -> Result<Removal, DiscardError> {
     loop {
         let name = next.fetch_add(1, Ordering::Relaxed).to_string();
         let (trees, staging) = (&shared.trees_fd, &shared.staging_fd);
         match renameat_with(trees, key, staging, &name, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(Removal { name }),
             // Left by an earlier run and not removable then.
             Err(Errno::EXIST) => {}
-            done => return Ok(done.map(|()| name)?),
+            Err(errno) => {
+                let path = shared.layout.trees.join(key);
+                return Err(DiscardError::Move { path, source: errno.into() });
+            }
         }
+    }
+}
+
+impl Removal {
+    /// Removes the files, once nothing on the disk says any more that they are a tree.
+    pub(super) fn finish(self, shared: &Shared, key: &str) -> Result<(), DiscardError> {
+        fsync(&shared.trees_fd).map_err(|errno| DiscardError::Move {
+            path: shared.layout.trees.join(key),
+            source: errno.into(),
+        })?;
+        remove_tree(shared.staging_fd.as_fd(), OsStr::new(&self.name))
+            .map_err(|source| DiscardError::Remove { key: key.into(), source })
     }
 }

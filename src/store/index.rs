@@ -35,6 +35,8 @@ struct Inner {
     volumes: HashMap<String, BTreeSet<String>>,
     /// The trees that are mounted by what no record tells of.
     pinned: BTreeSet<String>,
+    /// The volumes that show a tree whose files were found damaged, and its key.
+    damaged: HashMap<String, String>,
 }
 
 impl Inner {
@@ -110,6 +112,23 @@ impl Index {
         inner.trees.remove(key)
     }
 
+    /// Takes a damaged tree out, and remembers the volumes that show it. With it, whether it is in
+    /// use.
+    pub(super) fn condemn(&self, key: &str) -> Option<(Arc<StoredTree>, bool)> {
+        let mut inner = self.write();
+        let in_use = inner.is_in_use(inner.trees.get(key)?);
+        let shows = |trees: &BTreeSet<String>| trees.contains(key);
+        let volumes = inner.volumes.iter().filter(|(_, trees)| shows(trees));
+        let volumes: Vec<_> = volumes.map(|(volume, _)| (volume.clone(), key.to_owned())).collect();
+        inner.damaged.extend(volumes);
+        Some((inner.trees.remove(key)?, in_use))
+    }
+
+    /// The damaged tree that a volume shows.
+    pub(super) fn damaged(&self, volume_id: &str) -> Option<String> {
+        self.read().damaged.get(volume_id).cloned()
+    }
+
     /// A volume's record is about to name `trees`, besides those that it may name now.
     pub(super) fn will_name(&self, volume_id: &str, trees: &[String]) {
         let mut inner = self.write();
@@ -119,6 +138,7 @@ impl Index {
     /// A volume's record names `trees` and no others; none if there is no record any more.
     pub(super) fn names(&self, volume_id: &str, trees: &[String]) {
         let mut inner = self.write();
+        inner.damaged.remove(volume_id);
         let old = match trees {
             [] => inner.volumes.remove(volume_id),
             trees => inner.volumes.insert(volume_id.into(), trees.iter().cloned().collect()),

@@ -4,6 +4,7 @@
 //! <state>/format            the layout's version          <state>/lock    held while open
 //! <state>/trees/<key>/      0/<name>/… or root/…          <state>/salt    of credential hashes
 //! <state>/trees/<key>.json  what it is                    <state>/empty/  an overlay's lowest layer
+//! <state>/trees/<key>.sha256  the digests of its files
 //! <state>/manifests/        bodies by digest              <state>/staging/     emptied at open
 //! <state>/references/       reference → digest            <state>/quarantine/  unreadable files
 //! <state>/grants/           repository@digest → who       <state>/volumes/     records
@@ -26,8 +27,10 @@ mod records;
 mod references;
 mod remove;
 mod staging;
+mod sums;
 mod sweep;
 mod trees;
+mod verify;
 
 use std::ffi::OsStr;
 use std::io;
@@ -56,7 +59,9 @@ pub use records::{
 pub use references::ReferenceRecord;
 pub use remove::remove_tree;
 pub use staging::Staging;
+pub use sums::{Damage, DamageKind};
 pub use trees::{SkillInfo, StoredTree, Totals, TreeInfo, nanoseconds};
+pub use verify::{Verdict, VerifyError};
 
 const SALT_FILE: &str = "salt";
 
@@ -139,6 +144,27 @@ impl Store {
     /// Removes a tree that nobody uses nor has used since `used_at`. Whether it did.
     pub fn discard(&self, key: &str, used_at: u64) -> Result<bool, DiscardError> {
         gc::discard(&self.shared, &self.next_staging, key, used_at)
+    }
+
+    /// Compares a tree's files with what they were, calling `pace` for each piece that was read,
+    /// with its length in bytes; `Interrupted` from there stops it.
+    pub fn verify(
+        &self,
+        key: &str,
+        pace: &mut dyn FnMut(usize) -> io::Result<()>,
+    ) -> Result<Verdict, VerifyError> {
+        verify::verify(&self.shared.layout, key, pace)
+    }
+
+    /// Takes a damaged tree out of the store, so that it is pulled again. What is mounted of it
+    /// stays. Whether it was in use; nothing if it is not in the store.
+    pub fn condemn(&self, key: &str) -> Result<Option<bool>, DiscardError> {
+        verify::condemn(&self.shared, &self.next_staging, key)
+    }
+
+    /// The key of a tree that a volume shows and whose files were found damaged.
+    pub fn damaged(&self, volume_id: &str) -> Option<String> {
+        self.shared.index.damaged(volume_id)
     }
 
     /// Keeps a tree while this store is open: it is mounted, and no record says so. Whether
@@ -298,6 +324,18 @@ pub fn peek_records(root: &Path) -> Result<(Vec<Record>, Vec<PathBuf>), OpenErro
     layout.check_format()?;
     records::peek(&layout.records)
         .map_err(|source| OpenError::List { path: layout.records.clone(), source })
+}
+
+/// Keys of the trees in the state directory `root`, sorted. As [`peek_records`].
+pub fn peek_trees(root: &Path) -> Result<Vec<String>, OpenError> {
+    let layout = Layout::new(root);
+    layout.check_format()?;
+    verify::keys(&layout).map_err(|source| OpenError::List { path: layout.trees, source })
+}
+
+/// [`Store::verify`] of a tree in the state directory `root`. As [`peek_records`].
+pub fn peek_verify(root: &Path, key: &str) -> Result<Verdict, VerifyError> {
+    verify::verify(&Layout::new(root), key, &mut |_| Ok(()))
 }
 
 /// For what only saves work: not being able to read it is as good as not having it.

@@ -95,7 +95,7 @@ impl Staging {
         let path = shared.layout.trees.join(key);
         self.rename_out(key).map_err(|source| CommitError::Move { path: path.clone(), source })?;
         let info = TreeInfo { key: key.into(), ..info };
-        if let Err(error) = describe(shared, &info, false) {
+        if let Err(error) = describe(shared, &info) {
             // Back to where it is removed from. If that fails too, it is a directory without a
             // description: the next commit of this key or the next open removes it.
             if let Err(error) = renameat(&shared.trees_fd, key, &self.dir, OUT) {

@@ -10,6 +10,7 @@ use crate::artifact::skill::Shape;
 mod files;
 mod gc;
 mod sweep;
+mod verify;
 
 const KEY: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const OTHER: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -376,5 +377,8 @@ fn unflushed_trees_do_not_outlive_the_boot() {
     drop(store);
     let store = open("boot-2");
     assert!(store.tree(KEY).is_none() && store.tree(OTHER).is_some());
-    assert_eq!(state.names("trees"), [OTHER.to_owned(), format!("{OTHER}.json")]);
+    assert_eq!(
+        state.names("trees"),
+        [OTHER.to_owned(), format!("{OTHER}.json"), format!("{OTHER}.sha256")]
+    );
 }

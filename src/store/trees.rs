@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use super::index::Index;
 use super::layout::{self, Layout};
 use super::lock::Lock;
 use super::remove::remove_tree;
+use super::sums;
 use crate::artifact::skill::Shape;
 use crate::reference::Digest;
 
@@ -206,6 +208,7 @@ impl Shared {
                 continue;
             }
             entries.directories.remove(&key);
+            entries.lists.remove(&key);
             let durable = found.is_durable();
             let directory = self.layout.trees.join(&key);
             let written = fs::metadata(&path).and_then(|metadata| metadata.modified());
@@ -217,9 +220,16 @@ impl Shared {
         }
         for key in entries.directories {
             match mounted.contains(&key) {
-                true => self.put_aside(&key)?,
+                true => {
+                    tracing::warn!(tree = key, "a mounted tree has lost its description");
+                    let path = self.layout.trees.join(&key);
+                    self.put_aside(&key).map_err(|source| OpenError::Prepare { path, source })?;
+                }
                 false => self.remove(&key),
             }
+        }
+        for key in entries.lists {
+            atomic::remove(&self.layout.trees.join(sums::file_name(&key)))?;
         }
         for (name, key) in entries.orphans {
             if !mounted.contains(&key) {
@@ -231,15 +241,13 @@ impl Shared {
 
     /// Frees the key of a tree that is still mounted. The rename leaves mounts as they are; the
     /// files go at the first open that finds them unused.
-    fn put_aside(&self, key: &str) -> Result<(), OpenError> {
+    pub(super) fn put_aside(&self, key: &str) -> io::Result<()> {
         let from = self.layout.trees.join(key);
         let taken = |number: &u32| {
             fs::symlink_metadata(self.layout.trees.join(orphan(key, *number))).is_ok()
         };
         let number = (0..).find(|number| !taken(number)).unwrap_or(0);
-        tracing::warn!(tree = key, "a mounted tree has lost its description; put it aside");
         fs::rename(&from, self.layout.trees.join(orphan(key, number)))
-            .map_err(|source| OpenError::Prepare { path: from, source })
     }
 
     /// What cannot be removed is not in the index either, and does no harm but take space.
@@ -256,6 +264,8 @@ impl Shared {
 struct Entries {
     descriptions: BTreeSet<String>,
     directories: BTreeSet<String>,
+    /// Of digests.
+    lists: BTreeSet<String>,
     /// Name and key.
     orphans: BTreeMap<String, String>,
 }
@@ -269,6 +279,7 @@ impl Entries {
         match (is_key(key), rest, is_dir) {
             (true, "", true) => _ = self.directories.insert(key.into()),
             (true, "json", false) => _ = self.descriptions.insert(key.into()),
+            (true, "sha256", false) => _ = self.lists.insert(key.into()),
             (true, rest, true) if rest.starts_with("orphan.") => {
                 self.orphans.insert(name.clone().into_owned(), key.to_owned());
             }

@@ -85,6 +85,11 @@ impl Volumes {
             Ok(false) => return Some(format!("it is not mounted at {target} any more")),
             Err(error) => return Some(chain(&error)),
         }
+        if let Some(key) = self.store.damaged(&record.volume_id) {
+            return Some(format!(
+                "files of its stored tree {key} are damaged; a new pod gets them anew"
+            ));
+        }
         let gone = record.trees.iter().find(|key| self.store.tree(key).is_none());
         gone.map(|key| format!("its stored tree {key} is gone"))
     }

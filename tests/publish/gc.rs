@@ -49,8 +49,7 @@ fn assert_shows(volume: &Volume, name: &str) {
 
 /// How many trees are stored.
 fn trees(root: &Path) -> usize {
-    let names = names(&root.join("state/trees"));
-    names.iter().filter(|name| !name.ends_with(".json")).count()
+    stored(root).len()
 }
 
 #[test]
@@ -224,7 +223,7 @@ fn a_mounted_tree_stays_without_its_record() {
     });
 }
 
-async fn skillmount(root: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+pub(crate) async fn skillmount(root: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_skillmount"))
         .env_clear()
         .args(arguments)

@@ -48,6 +48,7 @@ mod unpublish;
 mod unreadable;
 mod validation;
 mod verification;
+mod verify;
 mod vigil;
 mod warnings;
 
@@ -131,22 +132,30 @@ fn assert_whole(root: &Path) {
         assert_eq!(temporary, [""; 0], "{directory}");
     }
     let trees = names(&state.join("trees"));
-    let (described, whole): (Vec<_>, Vec<_>) =
-        trees.iter().partition(|name| name.ends_with(".json"));
-    let described: Vec<_> = described.iter().map(|name| name.trim_end_matches(".json")).collect();
-    assert_eq!(whole, described, "half a tree");
+    let with = |end| trees.iter().filter_map(move |name| name.strip_suffix(end));
+    let described: Vec<_> = with(".json").collect();
+    assert_eq!(stored(state.parent().unwrap()), described, "half a tree");
+    assert!(with(".sha256").all(|key| described.contains(&key)), "a list of no tree");
+}
+
+/// The directories of trees.
+fn stored(root: &Path) -> Vec<String> {
+    let mut names = names(&root.join("state/trees"));
+    names.retain(|name| !name.ends_with(".json") && !name.ends_with(".sha256"));
+    names
 }
 
 /// Waits until every tree is on the disk: a driver that starts brings those there that a killed
 /// one has left, and meanwhile writes beside them.
 async fn flushed(root: &Path) {
     let trees = root.join("state/trees");
+    // What is gone was being written.
     let is_durable = |name: String| match fs::read(trees.join(&name)) {
-        Ok(text) => {
-            !name.starts_with('.') && String::from_utf8_lossy(&text).contains(r#""durable":true"#)
+        Ok(text) if name.ends_with(".json") => {
+            String::from_utf8_lossy(&text).contains(r#""durable":true"#)
         }
-        // A directory is its description's matter; what is gone was being written.
-        Err(_) => trees.join(&name).is_dir(),
+        // A directory or a list is its description's matter.
+        outcome => !name.starts_with('.') && (outcome.is_ok() || trees.join(&name).is_dir()),
     };
     while !names(&trees).into_iter().all(is_durable) {
         tokio::task::yield_now().await;

@@ -47,7 +47,8 @@ fn kill_before_every_step_of_a_removal_leaves_whole_trees_or_none() {
             publish(node.client.clone(), a.clone()).await.unwrap();
             assert_eq!(tree::listing(&a.target), skill("a").listing(), "{steps:?}");
             node.client.unpublish(&a).await.unwrap();
-            let [key, description] = names(&state.join("trees")).try_into().unwrap();
+            flushed(&root).await;
+            let [key, description, _list] = names(&state.join("trees")).try_into().unwrap();
             let call = publish(node.client.clone(), b.clone());
             let step = killed_at(node, steps.len(), &root, call).await;
             let there = [&description, &key].map(|name| state.join("trees").join(name).exists());

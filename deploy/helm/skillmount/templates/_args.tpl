@@ -90,6 +90,7 @@
 {{- include "skillmount.number" (list "--gc-max-age" .maxAge) }}
 {{- include "skillmount.number" (list "--gc-max-bytes" .maxBytes) }}
 {{- end }}
+{{- include "skillmount.number" (list "--scrub-interval" .Values.scrubInterval) }}
 {{- range .Values.extraArgs }}
 - {{ . | quote }}
 {{- end }}

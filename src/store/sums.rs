@@ -1,0 +1,224 @@
+//! What each file of a tree was when it was unpacked, so that bytes that have changed since can be
+//! told.
+//!
+//! A list lies beside its tree, in the form of sha256sum(1), so that `sha256sum -c` reads it too:
+//! digest, two characters, path. The second character is an asterisk for what may be executed. The
+//! tree's description has the digest of the list.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawMode, openat, statat};
+
+use crate::reference::{Algorithm, Digest, Hasher};
+
+/// How much of a file is read at a time, in bytes.
+const BUFFER: usize = 128 << 10;
+
+/// Deeper than any tree that was unpacked: a path of an artifact has at most 4096 bytes.
+const MAX_DEPTH: usize = 2048;
+
+/// How many findings about one tree are told.
+const MAX_DAMAGES: usize = 100;
+
+/// Called for each piece that was read, with its length in bytes. The error `Interrupted` ends the
+/// walk.
+pub(super) type Pace<'a> = &'a mut dyn FnMut(usize) -> io::Result<()>;
+
+/// Called with the path of all that is no directory: with what it is, or nothing for what is no
+/// file. An error ends the walk.
+type Each<'a> = &'a mut dyn FnMut(&str, io::Result<Option<Sum>>) -> io::Result<()>;
+
+/// What is wrong with a file of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// Its path, from the tree's directory on.
+    pub path: String,
+    /// What is wrong.
+    pub kind: DamageKind,
+}
+
+/// What can be wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DamageKind {
+    /// It is not there.
+    Missing,
+    /// It has other bytes.
+    Bytes,
+    /// It may be executed and could not be, or the other way round.
+    Mode,
+    /// It was not there when the tree was made, or was something else than a file.
+    Unknown,
+    /// It cannot be read.
+    Unreadable(String),
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.path;
+        match &self.kind {
+            DamageKind::Missing => write!(f, "{path:?} is missing"),
+            DamageKind::Bytes => write!(f, "{path:?} has other bytes"),
+            DamageKind::Mode => write!(f, "{path:?} has another mode"),
+            DamageKind::Unknown => write!(f, "{path:?} was not there"),
+            DamageKind::Unreadable(why) => write!(f, "{path:?} cannot be read: {why}"),
+        }
+    }
+}
+
+/// A file as it is, or should be.
+#[derive(Debug, PartialEq, Eq)]
+struct Sum {
+    hex: String,
+    executable: bool,
+}
+
+/// The name of a tree's list, beside it.
+pub(super) fn file_name(key: &str) -> String {
+    format!("{key}.sha256")
+}
+
+/// The list of a tree's files as they are now.
+pub(super) fn list(tree: BorrowedFd<'_>) -> io::Result<String> {
+    let mut text = String::new();
+    let mut each = |path: &str, found: io::Result<Option<Sum>>| {
+        let not_a_file = || io::Error::other(format!("{path:?} is not a file"));
+        text.push_str(&line(path, &found?.ok_or_else(not_a_file)?));
+        Ok(())
+    };
+    walk(tree, String::new(), &mut |_| Ok(()), &mut each)?;
+    Ok(text)
+}
+
+/// What differs between a tree and its list, at most 100 findings; none for a list that makes no
+/// sense.
+pub(super) fn compare(
+    tree: BorrowedFd<'_>,
+    list: &str,
+    pace: Pace<'_>,
+) -> io::Result<Option<Vec<Damage>>> {
+    let Some(mut expected) = parse(list) else { return Ok(None) };
+    let mut damages = Vec::new();
+    let mut tell = |path: &str, kind| {
+        if damages.len() < MAX_DAMAGES {
+            damages.push(Damage { path: path.into(), kind });
+        }
+    };
+    let mut each = |path: &str, found: io::Result<Option<Sum>>| {
+        match (expected.remove(path), found) {
+            (_, Err(error)) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+            (_, Err(error)) => tell(path, DamageKind::Unreadable(error.to_string())),
+            (None, Ok(_)) | (_, Ok(None)) => tell(path, DamageKind::Unknown),
+            (Some(then), Ok(Some(now))) if then.hex != now.hex => tell(path, DamageKind::Bytes),
+            (Some(then), Ok(Some(now))) if then != now => tell(path, DamageKind::Mode),
+            (Some(_), Ok(Some(_))) => {}
+        }
+        Ok(())
+    };
+    walk(tree, String::new(), pace, &mut each)?;
+    expected.keys().for_each(|path| tell(path, DamageKind::Missing));
+    Ok(Some(damages))
+}
+
+/// As sha256sum(1) writes it: a backslash in a name is doubled, and announced by one before the
+/// digest. No name of a tree has a line feed.
+fn line(path: &str, sum: &Sum) -> String {
+    let (mark, path) = match path.contains('\\') {
+        true => ("\\", path.replace('\\', "\\\\")),
+        false => ("", path.to_owned()),
+    };
+    let kind = if sum.executable { '*' } else { ' ' };
+    format!("{mark}{} {kind}{path}\n", sum.hex)
+}
+
+fn parse(list: &str) -> Option<BTreeMap<String, Sum>> {
+    let mut sums = BTreeMap::new();
+    for line in list.lines() {
+        let (escaped, line) = match line.strip_prefix('\\') {
+            Some(line) => (true, line),
+            None => (false, line),
+        };
+        let (hex, rest) = line.split_at_checked(64)?;
+        let (executable, path) = match rest.strip_prefix(" *") {
+            Some(path) => (true, path),
+            None => (false, rest.strip_prefix("  ")?),
+        };
+        let path = if escaped { path.replace("\\\\", "\\") } else { path.to_owned() };
+        sums.insert(path, Sum { hex: hex.into(), executable });
+    }
+    Some(sums)
+}
+
+/// Calls `each` in the order of the names. Follows no link.
+fn walk(dir: BorrowedFd<'_>, below: String, pace: Pace<'_>, each: Each<'_>) -> io::Result<()> {
+    if below.matches('/').count() > MAX_DEPTH {
+        return each(&below, Ok(None));
+    }
+    let names = match names(dir) {
+        Ok(names) => names,
+        Err(error) => return each(&below, Err(error)),
+    };
+    for name in names {
+        let path = format!("{below}{}", name.to_string_lossy());
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let kind = match statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => (FileType::from_raw_mode(stat.st_mode), stat.st_mode),
+            Err(error) => {
+                each(&path, Err(error.into()))?;
+                continue;
+            }
+        };
+        match kind {
+            (FileType::Directory, _) => {
+                let flags = flags | OFlags::DIRECTORY;
+                match openat(dir, &name, flags, Mode::empty()) {
+                    Ok(fd) => walk(fd.as_fd(), format!("{path}/"), pace, each)?,
+                    Err(error) => each(&path, Err(error.into()))?,
+                }
+            }
+            (FileType::RegularFile, mode) => {
+                let opened = openat(dir, &name, flags, Mode::empty());
+                let found =
+                    opened.map_err(io::Error::from).and_then(|fd| sum(File::from(fd), mode, pace));
+                each(&path, found.map(Some))?;
+            }
+            _ => each(&path, Ok(None))?,
+        }
+    }
+    Ok(())
+}
+
+/// The names in a directory, sorted.
+fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(dir)? {
+        let name = entry?.file_name().to_owned();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn sum(mut file: File, mode: RawMode, pace: Pace<'_>) -> io::Result<Sum> {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => {
+                hasher.update(&buffer[..count]);
+                pace(count)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let digest: Digest = hasher.finish();
+    Ok(Sum { hex: digest.hex().to_owned(), executable: mode & 0o111 != 0 })
+}

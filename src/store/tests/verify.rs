@@ -1,0 +1,179 @@
+//! Trees whose files are not what they were.
+
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+const NESTED: &str = "0/skill/SKILL.md";
+
+/// A tree on the disk with three files, one of which may be executed.
+fn flushed(store: &Store, key: &str) {
+    let staging = store.stage().unwrap();
+    fill(&staging, "hello");
+    let out = PathBuf::from(format!("/proc/self/fd/{}", fd_number(staging.out_fd())));
+    fs::create_dir(out.join("0/skill/scripts")).unwrap();
+    fs::write(out.join("0/skill/scripts/a\\b"), "").unwrap();
+    fs::write(out.join("0/skill/scripts/run"), "#!/bin/sh\n").unwrap();
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(out.join("0/skill/scripts/run"), executable).unwrap();
+    staging.commit(key, info(key)).unwrap();
+    store.flush(key).unwrap();
+}
+
+fn verify(store: &Store, key: &str) -> Verdict {
+    let verdict = store.verify(key, &mut |_| Ok(())).unwrap();
+    assert_eq!(peek_verify(store.root(), key).unwrap(), verdict);
+    verdict
+}
+
+#[test]
+fn the_list_is_what_sha256sum_reads() {
+    let state = State::new();
+    let store = state.open();
+    flushed(&store, KEY);
+    assert_eq!(
+        fs::read_to_string(state.path(&format!("trees/{KEY}.sha256"))).unwrap(),
+        "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824  0/skill/SKILL.md\n\
+         \\e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  0/skill/scripts/a\\\\b\n\
+         a8076d3d28d21e02012b20eaf7dbf75409a6277134439025f282e368e3305abf *0/skill/scripts/run\n"
+    );
+    assert_eq!(verify(&store, KEY), Verdict::Whole);
+    assert_eq!(peek_trees(&state.root).unwrap(), [KEY]);
+}
+
+#[test]
+fn every_change_is_seen() {
+    type Change = fn(&Path);
+    let changes: [(Change, &[&str]); 12] = [
+        (
+            |t| fs::write(t.join(KEY).join(NESTED), "hellO").unwrap(),
+            &[r#""0/skill/SKILL.md" has other bytes"#],
+        ),
+        (
+            |t| fs::write(t.join(KEY).join(NESTED), "").unwrap(),
+            &[r#""0/skill/SKILL.md" has other bytes"#],
+        ),
+        (
+            |t| fs::remove_file(t.join(KEY).join(NESTED)).unwrap(),
+            &[r#""0/skill/SKILL.md" is missing"#],
+        ),
+        (|t| fs::write(t.join(KEY).join("0/more"), "").unwrap(), &[r#""0/more" was not there"#]),
+        (
+            |t| {
+                let path = t.join(KEY).join(NESTED);
+                fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+            },
+            &[r#""0/skill/SKILL.md" has another mode"#],
+        ),
+        (
+            |t| {
+                let path = t.join(KEY).join(NESTED);
+                fs::remove_file(&path).unwrap();
+                symlink("scripts/run", &path).unwrap();
+            },
+            &[r#""0/skill/SKILL.md" was not there"#],
+        ),
+        (
+            |t| remove(&t.join(KEY).join("0/skill/scripts")),
+            &[r#""0/skill/scripts/a\\b" is missing"#, r#""0/skill/scripts/run" is missing"#],
+        ),
+        (|t| remove(&t.join(KEY)), &[r#""." is missing"#]),
+        (|t| fs::remove_file(t.join(format!("{KEY}.sha256"))).unwrap(), &["LIST is missing"]),
+        (|t| fs::write(t.join(format!("{KEY}.sha256")), "").unwrap(), &["LIST has other bytes"]),
+        (
+            |t| {
+                let path = t.join(format!("{KEY}.sha256"));
+                let list = fs::read_to_string(&path).unwrap().replace("2cf2", "0000");
+                fs::write(&path, list).unwrap();
+            },
+            &["LIST has other bytes"],
+        ),
+        (
+            |t| fs::write(t.join(format!("{KEY}.json")), "{").unwrap(),
+            &["DESCRIPTION has other bytes"],
+        ),
+    ];
+    for (number, (change, expected)) in changes.into_iter().enumerate() {
+        let state = State::new();
+        let store = state.open();
+        flushed(&store, KEY);
+        change(&state.path("trees"));
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|text| text.replace("LIST", &format!("{:?}", format!("{KEY}.sha256"))))
+            .map(|text| text.replace("DESCRIPTION", &format!("{:?}", format!("{KEY}.json"))))
+            .collect();
+        let Verdict::Damaged(damages) = verify(&store, KEY) else { panic!("{number}") };
+        let found: Vec<_> = damages.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{number}");
+    }
+}
+
+fn remove(dir: &Path) {
+    let parent = fs::File::open(dir.parent().unwrap()).unwrap();
+    remove_tree(parent.as_fd(), dir.file_name().unwrap()).unwrap();
+}
+
+#[test]
+fn what_nobody_knows_is_no_damage() {
+    let state = State::new();
+    let store = state.open();
+    assert_eq!(verify(&store, KEY), Verdict::Gone);
+    commit(&store, KEY);
+    assert_eq!(verify(&store, KEY), Verdict::Unlisted);
+    flushed(&store, OTHER);
+    let mut pieces = 0;
+    let stopped = store.verify(OTHER, &mut |_| {
+        pieces += 1;
+        if pieces < 2 { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+    });
+    assert!(matches!(stopped, Err(VerifyError::Stopped)));
+    // Collected while it was read: after its first file the others are missing.
+    let used_at = store.trees().iter().find(|t| t.key == OTHER).unwrap().used_at;
+    let verdict = store.verify(OTHER, &mut |_| {
+        store.discard(OTHER, used_at).unwrap();
+        Ok(())
+    });
+    assert_eq!(verdict.unwrap(), Verdict::Gone);
+}
+
+#[test]
+fn a_damaged_tree_leaves_the_store_and_mounts_stay() {
+    let state = State::new();
+    let store = state.open();
+    flushed(&store, KEY);
+    flushed(&store, OTHER);
+    store.put_record(&record("csi-1")).unwrap();
+    assert_eq!(store.condemn("x").unwrap(), None);
+    assert_eq!(store.condemn(OTHER).unwrap(), Some(false));
+    assert_eq!(store.condemn(KEY).unwrap(), Some(true));
+    assert!(store.tree(KEY).is_none() && store.tree(OTHER).is_none());
+    let orphan = format!("{KEY}.orphan.0");
+    assert_eq!(state.names("trees"), std::slice::from_ref(&orphan));
+    assert_eq!(state.names("staging"), [""; 0]);
+    assert_eq!(store.damaged("csi-1").unwrap(), KEY);
+    assert_eq!(store.damaged("csi-2"), None);
+    // It is pulled again, and the next volume is well.
+    flushed(&store, KEY);
+    store.put_record(&record("csi-2")).unwrap();
+    assert_eq!(store.damaged("csi-1").unwrap(), KEY);
+    assert_eq!(store.damaged("csi-2"), None);
+    store.remove_record("csi-1").unwrap();
+    assert_eq!(store.damaged("csi-1"), None);
+    // Its files stay as long as a volume names the tree.
+    drop(store);
+    let store = state.open();
+    assert!(state.exists(&format!("trees/{orphan}")));
+    store.remove_record("csi-2").unwrap();
+    drop(store);
+    let store = state.open();
+    let lasting = [KEY.to_owned(), format!("{KEY}.json"), format!("{KEY}.sha256")];
+    assert_eq!(state.names("trees"), lasting);
+    assert_eq!(verify(&store, KEY), Verdict::Whole);
+    // A list without its tree goes.
+    fs::write(state.path(&format!("trees/{OTHER}.sha256")), "").unwrap();
+    drop(store);
+    drop(state.open());
+    assert_eq!(state.names("trees"), lasting);
+    assert_eq!(state.names("quarantine"), [""; 0]);
+}
