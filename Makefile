@@ -30,11 +30,15 @@ fmt: ## Format the code
 	$(CARGO) fmt
 
 # The binary is one that cargo built without the features that tests add to its dependencies. The
-# image ships profile dist: its size is measured too, and whether it is slower.
+# image ships profile dist, static where there is a compiler for that: memory and size are measured of
+# this one, and whether it is slower.
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
+MUSL = $(shell uname -m)-unknown-linux-musl
+MUSL_LIBRARIES = $(shell rustc --print target-libdir --target $(MUSL) 2>/dev/null)
+STATIC = $(and $(shell command -v musl-gcc),$(wildcard $(MUSL_LIBRARIES)),--target $(MUSL))
 
 bench: ## Measure beside other tools, and print a table: WHOLE='--only warm' for a part
-	$(CARGO) build --profile dist --bin skillmount
+	$(CARGO) build --profile dist --bin skillmount $(STATIC)
 	$(CARGO) build --release --bin skillmount
 	mkdir -p $(TARGET_DIR)/bench && cp $(TARGET_DIR)/release/skillmount $(TARGET_DIR)/bench/skillmount
 	$(CARGO) bench --bench whole -- --binary $(abspath $(TARGET_DIR))/bench/skillmount $(WHOLE)

@@ -19,7 +19,8 @@ const ROUNDS: usize = 9;
 #[derive(Debug, Serialize)]
 pub(crate) struct Footprint {
     pub(crate) builds: Vec<Build>,
-    /// The most memory, in KiB, while the large skill was pulled: once, with zstd, eight at once.
+    /// The most memory, in KiB, of the build that is shipped while it pulled the large skill: once,
+    /// with zstd, eight at once.
     pub(crate) gzip: u64,
     pub(crate) zstd: u64,
     pub(crate) eight: u64,
@@ -41,18 +42,23 @@ pub(crate) struct Build {
 }
 
 pub(crate) fn measure(bench: &Bench) -> Footprint {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent();
-    let dist = target.map(|target| target.join("dist/skillmount"));
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    // As the image has it, if there is a compiler for that.
+    let musl = format!("{}-unknown-linux-musl/dist/skillmount", std::env::consts::ARCH);
+    let dist = [("dist, static", musl.as_str()), ("dist", "dist/skillmount")];
+    let mut dist = dist.map(|(profile, path)| (profile, target.join(path))).into_iter();
     let measured = if cfg!(debug_assertions) { "dev" } else { "release" };
     let mut binaries: Vec<(&'static str, PathBuf)> = vec![(measured, bench.options.binary.clone())];
-    binaries.extend(dist.filter(|path| path.is_file()).map(|path| ("dist", path)));
+    binaries.extend(dist.find(|(_, path)| path.is_file()));
+    // What is shipped, if it is there: a binary's pages are part of its memory.
+    let shipped = binaries.last().map_or(&bench.options.binary, |(_, path)| path).clone();
     let builds = builds(bench, binaries);
     let [gzip, zstd] = [Compressed::Gzip, Compressed::Zstd].map(|compressed| {
         let repository = &bench.artifact("large", compressed).repository;
-        peak(bench, &[(repository, "image".to_owned())])
+        peak(bench, &shipped, &[(repository, "image".to_owned())])
     });
     let eight: Vec<_> = (1..=8).map(|tag: u32| (LARGE_VARIANTS, tag.to_string())).collect();
-    Footprint { builds, gzip, zstd, eight: peak(bench, &eight) }
+    Footprint { builds, gzip, zstd, eight: peak(bench, &shipped, &eight) }
 }
 
 fn builds(bench: &Bench, binaries: Vec<(&'static str, PathBuf)>) -> Vec<Build> {
@@ -98,10 +104,10 @@ fn idle(bench: &Bench, binary: &Path) -> u64 {
 }
 
 /// Publishes all at once; returns the most memory that the driver had.
-fn peak(bench: &Bench, references: &[(&str, String)]) -> u64 {
+fn peak(bench: &Bench, binary: &Path, references: &[(&str, String)]) -> u64 {
     eprintln!("memory: {} at once", references.len());
     bench.settle();
-    let driver = Driver::start(bench, &bench.registry.plain);
+    let driver = Driver::start_binary(bench, &bench.registry.plain, binary);
     let volumes: Vec<_> =
         references.iter().map(|(repository, tag)| driver.volume(repository, tag)).collect();
     let publish = async |volume| driver.client.publish(volume).await.unwrap();

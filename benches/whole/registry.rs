@@ -144,7 +144,8 @@ impl Registry {
         let config = json!({
             "architecture": architecture,
             "os": "linux",
-            "config": {},
+            // No two tags have the same configuration, as no two versions of an image do.
+            "config": {"Labels": {"tag": tag}},
             "rootfs": {"type": "layers", "diff_ids": [layer.diff_id]},
         });
         let config = config.to_string().into_bytes();
@@ -165,15 +166,11 @@ impl Registry {
 
     /// Pushes `count` images of the same files in other bytes: tags 1 to `count`.
     pub(crate) async fn variants(&self, repository: &str, layer: &Layer, count: usize) {
-        let numbers = stream::iter(2..=count);
         let push = |number: usize| async move {
             let variant = layer.variant(number.try_into().unwrap());
             self.image(repository, &number.to_string(), &variant).await;
         };
-        // The first alone: docker-registry loses a blob that two push at the same time, and all
-        // have the same configuration.
-        push(1).await;
-        numbers.for_each_concurrent(4, push).await;
+        stream::iter(1..=count).for_each_concurrent(4, push).await;
     }
 
     async fn manifest(

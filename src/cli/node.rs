@@ -22,7 +22,7 @@ use crate::csi::node::NodeService;
 use crate::csi::server::{self, socket_path};
 use crate::mount::KernelMounter;
 use crate::observability::http::{HttpEndpoint, NotAnEndpoint};
-use crate::observability::logging;
+use crate::observability::{logging, task};
 use crate::pull::{PullConfig, Puller};
 use crate::registration::Registrar;
 use crate::registry::{Registry, RegistryConfig, install_crypto_provider};
@@ -138,7 +138,7 @@ impl NodeArgs {
         health.opened(&store);
         let mounter = Arc::new(KernelMounter::detect());
         let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
-        let puller = Arc::new(Puller::new(registry, store.clone(), pulls));
+        let puller = Arc::new(Puller::new(registry.clone(), store.clone(), pulls));
         puller.flush_leftovers();
         let volumes = Volumes::new(store, mounter, puller.clone()).with_sources(sources);
         let volumes = Arc::new(volumes);
@@ -157,6 +157,7 @@ impl NodeArgs {
             health.registering(registrar.status());
         }
         tracing::info!(endpoint = %socket.display(), "serving");
+        task::spawn(async move { registry.warm_up().await });
         let (stopping, stopped) = watch::channel(false);
         let told = health.clone();
         tokio::spawn(async move {

@@ -57,12 +57,13 @@ pub async fn inspect(
     let mut parts = Vec::with_capacity(found.parts.len());
     let mut findings = Vec::new();
     let downloads = layers::Downloads::new(config.downloads);
-    for part in found.parts {
+    for mut part in found.parts {
         let limits = config.limits;
         let (sink, progress) = (MemorySink::new(&limits), Arc::new(Progress::default()));
         let (held, bounds) = ((sink, ()), (limits, &downloads));
+        let source = (&part.plan, part.opening.take());
         let (mut unpacked, ()) =
-            layers::lay_out(registry, &part.origin, &part.plan, held, bounds, &progress).await?;
+            layers::lay_out(registry, &part.origin, source, held, bounds, &progress).await?;
         let verdict = match judge(&part, &mut unpacked) {
             // What a strict validation minds about one skill does not hide it in the next.
             Err(PullError::Find(FindError::Strict { findings: more })) => {

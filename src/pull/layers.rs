@@ -9,6 +9,7 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinError;
 
+use super::blobs::Opening;
 use super::error::PullError;
 use super::progress::Progress;
 use super::source::Origin;
@@ -40,13 +41,13 @@ impl Downloads {
 }
 
 /// Downloads the plan's layers and unpacks them, lowest first, as they come. The next ones are
-/// downloaded meanwhile. `held` is what the sink writes to: it is given back with the files, and
+/// downloaded meanwhile. The lowest may have been asked for before. `held` is what the sink writes to: it is given back with the files, and
 /// else dropped where they are written, after the last of them, also if nobody waits for this any
 /// more.
 pub(super) async fn lay_out<S: Sink + 'static, H: Send + 'static>(
     registry: &Registry,
     origin: &Origin,
-    plan: &Plan,
+    (plan, opening): (&Plan, Option<Opening>),
     (sink, held): (S, H),
     bounds: (Limits, &Downloads),
     progress: &Arc<Progress>,
@@ -58,7 +59,7 @@ pub(super) async fn lay_out<S: Sink + 'static, H: Send + 'static>(
         unpacked.map(|unpacked| (unpacked, held))
     });
     let fetch = Fetch { registry, origin, cap: limits.total_bytes, downloads, progress, jobs };
-    let fetched = fetch.all(&plan.layers).await;
+    let fetched = fetch.all(&plan.layers, opening).await;
     let unpacked = unpacking.await.map_err(panicked)?;
     match fetched {
         // What broke the download also broke the unpacking: tell the cause. But what is wrong with
@@ -103,13 +104,13 @@ struct Fetch<'a> {
 impl Fetch<'_> {
     /// All layers, some at a time. The failure that counts is that of the lowest layer, whichever
     /// came first.
-    async fn all(self, layers: &[Layer]) -> Result<(), Stopped> {
+    async fn all(self, layers: &[Layer], mut opening: Option<Opening>) -> Result<(), Stopped> {
         let mut below = None;
         let mut downloads = Vec::with_capacity(layers.len());
         for layer in layers {
             let ((next, begun), (read, gone)) = (oneshot::channel(), oneshot::channel());
             let mine = below.replace(Below { begun, gone });
-            downloads.push(self.one(layer, mine, next, read).boxed());
+            downloads.push(self.one((layer, opening.take()), mine, next, read).boxed());
         }
         stream::iter(downloads).buffered(1 + AHEAD).try_collect().await
     }
@@ -120,7 +121,7 @@ impl Fetch<'_> {
     /// for it is bounded on the whole node.
     async fn one(
         &self,
-        layer: &Layer,
+        (layer, opening): (&Layer, Option<Opening>),
         below: Option<Below>,
         next: oneshot::Sender<()>,
         read: oneshot::Sender<()>,
@@ -148,12 +149,13 @@ impl Fetch<'_> {
         self.jobs.send((layer.clone(), chunks)).map_err(|_| Stopped::Unpacker)?;
         // An error says that there is no next one.
         next.send(()).ok();
-        self.transfer(layer, &sender).await
+        self.transfer(layer, opening, &sender).await
     }
 
     async fn transfer(
         &self,
         layer: &Layer,
+        opening: Option<Opening>,
         sender: &mpsc::UnboundedSender<Chunk>,
     ) -> Result<(), Stopped> {
         let descriptor = &layer.descriptor;
@@ -161,11 +163,12 @@ impl Fetch<'_> {
             Stopped::Download(PullError::Download { layer: descriptor.digest.clone(), source })
         };
         let room = Arc::new(Semaphore::new(QUEUE as usize));
-        let mut blob = self
-            .origin
-            .blob(self.registry, &descriptor.digest, descriptor.size, self.cap)
-            .await
-            .map_err(failed)?;
+        let (digest, size) = (&descriptor.digest, descriptor.size);
+        let opened = match opening {
+            Some(opening) => opening.await,
+            None => self.origin.blob(self.registry, digest, size, self.cap).await,
+        };
+        let mut blob = opened.map_err(failed)?;
         while let Some(chunk) = blob.next().await {
             let chunk = chunk.map_err(failed)?;
             self.progress.advance(chunk.len() as u64);

@@ -4,6 +4,7 @@
 //! shared only by callers with the same reference, the same options *and* the same credentials.
 
 mod backoff;
+mod blobs;
 pub mod collect;
 mod diagnosis;
 pub mod error;

@@ -41,7 +41,7 @@ impl Puller {
             }
             _ => None,
         };
-        let walk = Walk::new(&self.registry, &self.config, request);
+        let walk = Walk::new(&self.registry, &self.config, request).with_store(&self.store);
         let Parts { digest, parts, collection, documents } = walk.parts(known).await?;
         self.config.metrics.phase(Phase::Resolve, start.elapsed());
         self.remember(request, &digest, documents).await?;
@@ -102,7 +102,7 @@ impl Puller {
     /// The tree of a part: the stored one, or a new one from the registry's bytes.
     async fn tree(
         self: &Arc<Self>,
-        part: Part,
+        mut part: Part,
         progress: &Arc<Progress>,
     ) -> Result<Found, PullError> {
         let key = part.plan.key(&key_options(&part.options, &part.hints));
@@ -119,10 +119,9 @@ impl Puller {
         let directory = staging.tree_fd().try_clone_to_owned().map_err(PullError::State)?;
         let sink = DiskSink::new(directory);
         let bounds = (self.config.limits, &self.downloads);
-        let held = (sink, staging);
+        let (held, source) = ((sink, staging), (&part.plan, part.opening.take()));
         let (unpacked, staging) =
-            layers::lay_out(&self.registry, &part.origin, &part.plan, held, bounds, progress)
-                .await?;
+            layers::lay_out(&self.registry, &part.origin, source, held, bounds, progress).await?;
         progress.enter(Step::Storing);
         let downloaded = Instant::now();
         self.config.metrics.phase(Phase::Download, downloaded - start);

@@ -1,15 +1,17 @@
 //! The walk from a reference to the plans of its trees: manifests, indexes, collections, one
-//! level deep. It asks the registry for documents only and remembers nothing itself.
+//! level deep. It asks the registry for documents, and [`Blobs`] for configs; it remembers nothing
+//! itself.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 
+use super::blobs::{Blobs, Opening, Small};
 use super::judge::judged;
 use super::source::{Origin, Resolved, Source};
 use super::{PullConfig, PullError, PullOptions, PullRequest};
 use crate::artifact::classify::{Class, classify};
 use crate::artifact::collection;
-use crate::artifact::config;
 use crate::artifact::descriptor::Descriptor;
 use crate::artifact::document::{Document, Index, Manifest};
 use crate::artifact::index::{Choice, Member, choose, no_platform, same_layers};
@@ -17,6 +19,7 @@ use crate::artifact::name::{Hints, hints};
 use crate::artifact::plan::Plan;
 use crate::reference::{Digest, Reference, Selector};
 use crate::registry::{Registry, RegistryError};
+use crate::store::Store;
 
 /// One manifest of what a reference resolved to, with the right to its blobs.
 pub(super) struct Part {
@@ -27,6 +30,8 @@ pub(super) struct Part {
     pub(super) options: PullOptions,
     /// What is odd about the manifest and its config.
     pub(super) findings: Vec<String>,
+    /// The lowest layer, if it was asked for beside the config.
+    pub(super) opening: Option<Opening>,
 }
 
 /// All that a reference resolved to.
@@ -51,6 +56,7 @@ pub(super) struct Walk<'a> {
     registry: &'a Registry,
     config: &'a PullConfig,
     request: &'a PullRequest,
+    blobs: Blobs<'a>,
     documents: Vec<Remembered>,
 }
 
@@ -60,7 +66,14 @@ impl<'a> Walk<'a> {
         config: &'a PullConfig,
         request: &'a PullRequest,
     ) -> Self {
-        Self { registry, config, request, documents: Vec::new() }
+        let blobs = Blobs::new(registry, config.limits.total_bytes);
+        Self { registry, config, request, blobs, documents: Vec::new() }
+    }
+
+    /// The same, for a caller who has a store.
+    pub(super) fn with_store(mut self, store: &'a Arc<Store>) -> Self {
+        self.blobs.store = Some(store);
+        self
     }
 
     /// The documents behind the request's reference, down to the plans of its trees. `known` is
@@ -213,18 +226,17 @@ impl<'a> Walk<'a> {
         mut plan: Plan,
         options: PullOptions,
     ) -> Result<Part, PullError> {
-        let config = match &plan.config {
-            Some(descriptor) => {
-                let body = self.config(&resolved.origin, descriptor).await?;
-                self.documents.push(Remembered {
-                    origin: resolved.origin.clone(),
-                    digest: descriptor.digest.clone(),
-                    body: body.clone(),
-                });
-                Some(body)
-            }
-            None => None,
+        let Small { body: config, is_new, opening } = match &plan.config {
+            Some(config) => self.blobs.config(&resolved.origin, config, &plan.layers).await?,
+            None => Small::default(),
         };
+        if let (Some(descriptor), Some(body), true) = (&plan.config, &config, is_new) {
+            self.documents.push(Remembered {
+                origin: resolved.origin.clone(),
+                digest: descriptor.digest.clone(),
+                body: body.clone(),
+            });
+        }
         let digest = &resolved.digest;
         let findings = judged(self.config, digest, &manifest, &mut plan, config.as_deref())?;
         let mut hints = hints(&manifest, config.as_deref(), resolved.origin.last_name());
@@ -237,32 +249,8 @@ impl<'a> Walk<'a> {
             hints,
             options,
             findings,
+            opening,
         })
-    }
-
-    /// A small blob, whole: from the descriptor's inline data if its digest is right.
-    async fn config(&self, origin: &Origin, descriptor: &Descriptor) -> Result<Bytes, PullError> {
-        if let Some(data) = descriptor.inline() {
-            return Ok(data.into());
-        }
-        let digest = &descriptor.digest;
-        let failed = |source| PullError::Config { digest: digest.clone(), source };
-        let most = config::MAX_BYTES as u64;
-        if descriptor.size > most {
-            let problem = format!("it has {} bytes, more than {most}", descriptor.size);
-            return Err(PullError::Small { digest: digest.clone(), problem });
-        }
-        let mut stream =
-            origin.blob(self.registry, digest, descriptor.size, most).await.map_err(failed)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = stream.next().await {
-            body.extend_from_slice(&chunk.map_err(failed)?);
-        }
-        if !digest.matches(&body) {
-            let problem = format!("its {} bytes have another digest", body.len());
-            return Err(PullError::ConfigContent { digest: digest.clone(), problem });
-        }
-        Ok(body.into())
     }
 
     /// The members of an index collection: in the same repository, or where the index says,
@@ -276,6 +264,7 @@ impl<'a> Walk<'a> {
         let members = wanted(members, &self.request.options)
             .filter(|members| !members.is_empty())
             .ok_or_else(|| no_member(&self.request.options, &available))?;
+        self.blobs.ahead = false;
         let mut parts = Vec::with_capacity(members.len());
         for member in members {
             let name = member.name.clone().unwrap_or_else(|| member.descriptor.digest.short());
@@ -318,7 +307,7 @@ impl<'a> Walk<'a> {
 
     /// The members of a skillimage collection: a YAML file of references.
     async fn listed(&mut self, origin: &Origin, list: &Descriptor) -> Result<Vec<Part>, PullError> {
-        let body = self.config(origin, list).await?;
+        let body = self.blobs.small(origin, list).await?;
         let collection::Collection { entries, warnings } = collection::parse(&body)?;
         let wanted = &self.request.options.skills;
         let missing = wanted.iter().any(|name| entries.iter().all(|entry| entry.name != *name));
@@ -326,6 +315,7 @@ impl<'a> Walk<'a> {
             let available: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
             return Err(no_member(&self.request.options, &available));
         }
+        self.blobs.ahead = false;
         let mut parts = Vec::new();
         for entry in entries {
             if !wanted.is_empty() && !wanted.contains(&entry.name) {

@@ -7,12 +7,14 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use reqwest::Client;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Identity};
+use tokio::sync::OnceCell;
 
 use super::RegistryConfig;
 use super::error::{Cause, RegistrySetupError};
 use super::hosts::{Setup, Tls};
+use super::tls::Trust;
 
 /// How many clients are kept besides the usual two.
 const MAX_CLIENTS: usize = 32;
@@ -33,40 +35,35 @@ struct Way {
     direct: bool,
 }
 
-/// All clients.
+/// All clients. Each is made when it is needed first.
 #[derive(Debug)]
 pub(super) struct Clients {
-    /// Certificates of authorities in DER, for all hosts.
-    authorities: Vec<Vec<u8>>,
+    trust: Trust,
     connect_timeout: Duration,
     read_timeout: Duration,
     user_agent: &'static str,
-    usual: Client,
+    usual: OnceCell<Client>,
     /// For this machine, which no proxy reaches.
-    direct: Client,
+    direct: OnceCell<Client>,
     /// The latest used last.
     others: Mutex<VecDeque<(Way, Client)>>,
 }
 
 impl Clients {
+    /// Trusts `authorities`, in DER, for all hosts, besides the system's.
     pub(super) fn new(
         config: &RegistryConfig,
         authorities: Vec<Vec<u8>>,
     ) -> Result<Arc<Self>, RegistrySetupError> {
-        let usual = |direct| {
-            let (tls, connect_timeout) = (Tls::default(), config.connect_timeout);
-            let way = Way { tls, connect_timeout, direct };
-            build(&way, &authorities, config.read_timeout, config.user_agent)
-                .map_err(|source| RegistrySetupError::Client { source })
-        };
-        let (through, direct) = (usual(false)?, usual(true)?);
+        let trust = Trust::new(authorities)
+            .map_err(|error| RegistrySetupError::Client { source: Cause::of(&error) })?;
         Ok(Arc::new(Self {
-            authorities,
+            trust,
             connect_timeout: config.connect_timeout,
             read_timeout: config.read_timeout,
             user_agent: config.user_agent,
-            usual: through,
-            direct,
+            usual: OnceCell::new(),
+            direct: OnceCell::new(),
             others: Mutex::default(),
         }))
     }
@@ -78,25 +75,46 @@ impl Clients {
         direct: bool,
     ) -> Result<Client, Cause> {
         let connect_timeout = setup.dial_timeout.unwrap_or(self.connect_timeout);
-        if setup.tls == Tls::default() && connect_timeout == self.connect_timeout {
-            return Ok(if direct { self.direct.clone() } else { self.usual.clone() });
-        }
         let way = Way { tls: setup.tls.clone(), connect_timeout, direct };
+        if way.tls == Tls::default() && connect_timeout == self.connect_timeout {
+            let usual = if direct { &self.direct } else { &self.usual };
+            return usual.get_or_try_init(|| self.make(way)).await.cloned();
+        }
         if let Some(known) = self.known(&way) {
             return Ok(known);
         }
+        let made = self.make(way.clone()).await?;
+        let mut others = self.others();
+        if others.len() >= MAX_CLIENTS {
+            others.pop_front();
+        }
+        others.push_back((way, made.clone()));
+        Ok(made)
+    }
+
+    /// Reads the system's certificates if this is the first.
+    async fn make(self: &Arc<Self>, way: Way) -> Result<Client, Cause> {
         let clients = self.clone();
-        // It reads the system's certificates.
-        let making = tokio::task::spawn_blocking(move || {
-            let made = build(&way, &clients.authorities, clients.read_timeout, clients.user_agent)?;
-            let mut others = clients.others();
-            if others.len() >= MAX_CLIENTS {
-                others.pop_front();
-            }
-            others.push_back((way, made.clone()));
-            Ok(made)
-        });
+        let making = tokio::task::spawn_blocking(move || clients.build(&way));
         making.await.unwrap_or_else(|error| Err(Cause::of(&error)))
+    }
+
+    fn build(&self, way: &Way) -> Result<Client, Cause> {
+        let tls = self.trust.config(&way.tls).map_err(|error| Cause::of(&error))?;
+        let mut builder = Client::builder()
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
+            .connect_timeout(way.connect_timeout)
+            .read_timeout(self.read_timeout)
+            // They are followed by hand: see `redirect`.
+            .redirect(Policy::none())
+            .referer(false)
+            .tls_backend_preconfigured(tls)
+            .user_agent(self.user_agent);
+        if way.direct {
+            builder = builder.no_proxy();
+        }
+        builder.build().map_err(|error| Cause::of(&error))
     }
 
     fn known(&self, way: &Way) -> Option<Client> {
@@ -117,40 +135,6 @@ impl Clients {
     pub(super) fn count(&self) -> usize {
         self.others().len()
     }
-}
-
-fn build(
-    way: &Way,
-    authorities: &[Vec<u8>],
-    read_timeout: Duration,
-    user_agent: &str,
-) -> Result<Client, Cause> {
-    let make = || {
-        let certificates = authorities
-            .iter()
-            .chain(&way.tls.authorities)
-            .map(|der| Certificate::from_der(der))
-            .collect::<Result<Vec<_>, _>>()?;
-        let mut builder = Client::builder()
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .connect_timeout(way.connect_timeout)
-            .read_timeout(read_timeout)
-            // They are followed by hand: see `redirect`.
-            .redirect(Policy::none())
-            .referer(false)
-            .tls_certs_merge(certificates)
-            .tls_danger_accept_invalid_certs(way.tls.skip_verify)
-            .user_agent(user_agent);
-        if let Some(pem) = &way.tls.client {
-            builder = builder.identity(Identity::from_pem(pem)?);
-        }
-        if way.direct {
-            builder = builder.no_proxy();
-        }
-        builder.build()
-    };
-    make().map_err(|error: reqwest::Error| Cause::of(&error))
 }
 
 #[cfg(test)]

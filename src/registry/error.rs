@@ -370,8 +370,8 @@ pub enum RegistrySetupError {
     /// A CA file holds no certificate, or a broken one.
     #[error("the CA file {0:?} does not hold PEM certificates")]
     ParseCa(PathBuf),
-    /// The TLS client cannot be made: there are no trusted roots, or a CA file has a bad one.
-    #[error("cannot set up the HTTPS client; the system's CA bundle or a CA file may be at fault")]
+    /// A certificate of a CA file is PEM, and cannot be an authority's.
+    #[error("the certificates of the CA files cannot be used")]
     Client {
         /// Why.
         source: Cause,

@@ -125,6 +125,15 @@ impl Transport {
         })
     }
 
+    /// Makes the usual clients.
+    pub(super) async fn warm_up(&self) {
+        for direct in [false, true] {
+            if let Err(error) = self.clients.get(&Setup::default(), direct).await {
+                tracing::debug!(%error, "cannot make a client");
+            }
+        }
+    }
+
     /// Asks until the answer is something else than a broken connection, 429 or 5xx, as often as
     /// `ask` says. Nothing but the answer's status is judged: 401 and 404 are answers. A success's
     /// body may have `limit` bytes; if it has more, `None`. Nothing is kept of a refusal that

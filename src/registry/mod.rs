@@ -13,6 +13,7 @@ mod address;
 mod answer;
 mod ask;
 mod auth;
+mod authorities;
 mod blob;
 mod cache;
 mod challenge;
@@ -29,6 +30,7 @@ mod search;
 mod session;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod trial;
 mod wording;
 
@@ -136,13 +138,20 @@ pub struct Resolved {
 }
 
 impl Registry {
-    /// Reads the CA files and the system's roots, and makes the clients.
+    /// Reads the CA files. The system's certificates are read when a registry is asked first, or
+    /// by [`warm_up`](Self::warm_up).
     pub fn new(config: RegistryConfig) -> Result<Self, RegistrySetupError> {
         let cas = http::read_ca_files(config.ca_files.iter().map(PathBuf::as_path))?;
         let transport = Transport::new(&config, cas)?;
         let hosts = Arc::new(Hosts::new(config.hosts.clone()));
         let (schemes, cache) = (Schemes::default(), Cache::default());
         Ok(Self(Arc::new(Shared { config, transport, hosts, schemes, cache })))
+    }
+
+    /// Makes the clients that most registries are asked with, so that the first pull need not wait
+    /// for that. What goes wrong is told to whoever needs them.
+    pub async fn warm_up(&self) {
+        self.0.transport.warm_up().await;
     }
 
     /// Gets the manifest that `selector` names, from the first of the repository's hosts that has

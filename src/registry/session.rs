@@ -28,6 +28,20 @@ struct Inner {
     grant: Mutex<Grant>,
     /// The registry has accepted the authorization, so that a 401 means that it ran out.
     proven: AtomicBool,
+    /// Whose answer was a 401 renews and asks again, one after the other: a token may be good for
+    /// one request only.
+    turn: Mutex<()>,
+}
+
+/// What became of a token that ran out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Renewal {
+    /// There is no other to get.
+    No,
+    /// There is a new one, made for this request.
+    Own,
+    /// There is a newer one already, which was made for another request.
+    Others,
 }
 
 /// What the registry granted.
@@ -61,7 +75,8 @@ impl Session {
         grant: Grant,
     ) -> Self {
         let (grant, proven) = (Mutex::new(grant), AtomicBool::new(false));
-        Self(Arc::new(Inner { shared, api, credential, grant, proven }))
+        let turn = Mutex::default();
+        Self(Arc::new(Inner { shared, api, credential, grant, proven, turn }))
     }
 
     /// The credential that the registry accepted; nothing if it asked for none.
@@ -103,7 +118,7 @@ impl Session {
             transport.exchange(target, &shown, limit, &self.secrets(&authorization)).await?;
         let reply = match reply {
             Some(reply) if reply.status == StatusCode::UNAUTHORIZED && proven => {
-                if !self.renew(target, generation, reply.challenge()).await? {
+                if self.renew(target, generation, reply.challenge()).await? == Renewal::No {
                     return Ok(Some(reply));
                 }
                 let (authorization, _) = self.authorization(target).await?;
@@ -124,25 +139,48 @@ impl Session {
     }
 
     /// One request to the registry, whose answer may be long. A token that ran out is renewed,
-    /// once.
+    /// once; one that another request had renewed meanwhile is tried before.
     pub(super) async fn open(
         &self,
         target: &Arc<Target>,
         ask: &Ask,
     ) -> Result<Opened, RegistryError> {
-        let transport = &self.0.shared.transport;
+        let (mut opened, mut generation) = self.open_once(target, ask).await?;
+        let is_worn = |opened: &Opened| match opened {
+            Opened::Refused(reply) if reply.status == StatusCode::UNAUTHORIZED => {
+                Some(reply.challenge())
+            }
+            _ => None,
+        };
+        let _turn = match is_worn(&opened) {
+            Some(_) => self.0.turn.lock().await,
+            None => return Ok(opened),
+        };
+        for _ in 0..2 {
+            let Some(challenge) = is_worn(&opened) else { break };
+            let renewal = self.renew(target, generation, challenge).await?;
+            if renewal == Renewal::No {
+                break;
+            }
+            (opened, generation) = self.open_once(target, ask).await?;
+            if renewal == Renewal::Own {
+                break;
+            }
+        }
+        Ok(opened)
+    }
+
+    /// Returns the generation of the authorization that was shown, too.
+    async fn open_once(
+        &self,
+        target: &Arc<Target>,
+        ask: &Ask,
+    ) -> Result<(Opened, u64), RegistryError> {
         let (authorization, generation) = self.authorization(target).await?;
         let shown = ask.clone().with(&authorization);
-        let opened = transport.open(target, &shown, &self.secrets(&authorization)).await?;
-        let Opened::Refused(reply) = &opened else { return Ok(opened) };
-        if reply.status != StatusCode::UNAUTHORIZED
-            || !self.renew(target, generation, reply.challenge()).await?
-        {
-            return Ok(opened);
-        }
-        let (authorization, _) = self.authorization(target).await?;
-        let shown = ask.clone().with(&authorization);
-        transport.open(target, &shown, &self.secrets(&authorization)).await
+        let secrets = self.secrets(&authorization);
+        let opened = self.0.shared.transport.open(target, &shown, &secrets).await?;
+        Ok((opened, generation))
     }
 
     /// The authorization and its generation, renewed if it is about to run out.
@@ -157,16 +195,16 @@ impl Session {
         Ok((grant.authorization.clone(), grant.generation))
     }
 
-    /// Gets a new token in place of the one of `generation`. False if there is none to get.
-    pub(super) async fn renew(
+    /// Gets a new token in place of the one of `generation`.
+    async fn renew(
         &self,
         target: &Arc<Target>,
         generation: u64,
         challenge: Option<Challenge>,
-    ) -> Result<bool, RegistryError> {
+    ) -> Result<Renewal, RegistryError> {
         let mut grant = self.0.grant.lock().await;
         if grant.generation != generation {
-            return Ok(true);
+            return Ok(Renewal::Others);
         }
         grant.challenge = challenge.or(grant.challenge.take());
         let renewable = match &grant.authorization {
@@ -175,10 +213,10 @@ impl Session {
             Authorization::Basic { .. } => false,
         };
         if !renewable || !matches!(grant.challenge, Some(Challenge::Bearer { .. })) {
-            return Ok(false);
+            return Ok(Renewal::No);
         }
         self.replace(target, &mut grant).await?;
-        Ok(true)
+        Ok(Renewal::Own)
     }
 
     async fn replace(&self, target: &Arc<Target>, grant: &mut Grant) -> Result<(), RegistryError> {

@@ -14,6 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::trees::StoredTree;
+use crate::reference::Digest;
 
 /// A tree and its use, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,13 @@ impl Index {
             in_use: inner.is_in_use(tree),
         };
         inner.trees.values().map(of).collect()
+    }
+
+    /// The keys of the trees that were made of these layers.
+    pub(super) fn made_of(&self, layers: &[&Digest]) -> Vec<String> {
+        let inner = self.read();
+        let fits = |tree: &&Arc<StoredTree>| tree.info.layers.iter().eq(layers.iter().copied());
+        inner.trees.values().filter(fits).map(|tree| tree.info.key.clone()).collect()
     }
 
     pub(super) fn keys(&self) -> Vec<String> {

@@ -267,6 +267,12 @@ impl Store {
         self.is_granted(repository, &grants::of_tree(key), &[])
     }
 
+    /// Whether a tree of these layers is here that `repository` has delivered.
+    pub fn has_layers(&self, repository: &Repository, layers: &[&Digest]) -> bool {
+        let keys = self.shared.index.made_of(layers);
+        keys.iter().any(|key| self.is_vouched(repository, key))
+    }
+
     /// Writes a volume's record over the one that is there. The trees that it names stay until
     /// it is replaced or removed; they are held by the caller until then.
     pub fn put_record(&self, record: &Record) -> Result<(), FileError> {

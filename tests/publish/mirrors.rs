@@ -28,7 +28,8 @@ impl Shelf {
         let (upstream, mirror) = (Registry::start(upstream), Registry::start(mirror));
         for registry in [&upstream, &mirror] {
             for tag in ["v1", "v2", "v3", "v4", "v5"] {
-                let skill = skills::code_review().version(tag);
+                // Of its own bytes, since what is stored is not asked for.
+                let skill = skills::code_review().version(tag).file("tag", tag, 0o644);
                 artifacts::skillimage(registry, REPOSITORY, tag, &skill);
             }
         }
@@ -249,18 +250,14 @@ fn a_mirror_for_digests_is_not_asked_for_tags() {
 fn headers_and_paths_are_one_hosts_alone() {
     run("mirrors::headers_and_paths_are_one_hosts_alone", async {
         let shelf = Shelf::new(Options::default(), Options::default()).await;
-        artifacts::skillimage(
-            &shelf.mirror,
-            &format!("cache/{REPOSITORY}"),
-            "v1",
-            &skills::code_review(),
-        );
+        let cached = format!("cache/{REPOSITORY}");
+        artifacts::skillimage(&shelf.mirror, &cached, "v1", &skills::code_review());
         shelf.configure(
             "server = \"$U\"\n[host.\"$M/v2/cache\"]\noverride_path = true\n\
              [host.\"$M/v2/cache\".header]\nx-mark = \"CANARY-mark\"\n",
         );
         // Blobs lie elsewhere, and that host gets neither the header nor the path.
-        let layer = shelf.mirror.layers(REPOSITORY, "v1")[0].clone();
+        let layer = shelf.mirror.layers(&cached, "v1")[0].clone();
         let storage = shelf.mirror.storage_url(&layer);
         shelf.mirror.fault(On::blob(&layer), Fault::RedirectTo(storage));
         shelf.pull(&shelf.volume("csi-1", ":v1")).await.unwrap();
@@ -314,12 +311,8 @@ fn registries_conf_rewrites_blocks_and_mirrors() {
             fs::write(conf, "").unwrap();
         })
         .await;
-        artifacts::skillimage(
-            &shelf.mirror,
-            &format!("cache/{REPOSITORY}"),
-            "v1",
-            &skills::code_review(),
-        );
+        let cached = format!("cache/{REPOSITORY}");
+        artifacts::skillimage(&shelf.mirror, &cached, "v1", &skills::code_review());
         let conf = shelf.root.join("registries.conf");
         let write = |text: &str| {
             let text =

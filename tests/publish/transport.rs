@@ -39,6 +39,74 @@ fn a_warm_token_costs_two_requests() {
     });
 }
 
+/// The config of `REPOSITORY:v1`.
+fn config(registry: &Registry) -> String {
+    let manifest = registry.manifest(REPOSITORY, "v1").unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["config"]["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_layer_is_asked_for_beside_the_config() {
+    run("transport::a_layer_is_asked_for_beside_the_config", async {
+        let registry = Registry::start(Options::default());
+        artifacts::image(
+            &registry,
+            REPOSITORY,
+            "v1",
+            &[Layer::gzip(skills::code_review().tar().build())],
+        );
+        let driver = Driver::start(&namespace::scratch(), Setup::default()).await;
+        let layer = registry.layers(REPOSITORY, "v1")[0].clone();
+        let (held, volume) =
+            (Gate::held(), driver.volume("csi-1", &registry.reference(REPOSITORY, "v1")));
+        registry.fault(On::blob(config(&registry)), Fault::Stall(held.clone()));
+        let both = async {
+            held.wait_for_waiting(1).await;
+            while registry.count("GET", &layer.to_string()) == 0 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!volume.target.exists(), "what the config says counts first");
+            held.release();
+        };
+        let (published, ()) = tokio::join!(driver.publish(&volume), both);
+        published.unwrap();
+        assert_eq!(tree::listing(&volume.target), skills::code_review().listing());
+        assert_eq!(registry.count("GET", "/blobs/"), 2);
+    });
+}
+
+#[test]
+fn a_config_that_refuses_ends_the_download_of_the_layer() {
+    run("transport::a_config_that_refuses_ends_the_download_of_the_layer", async {
+        let registry = Registry::start(Options::default());
+        artifacts::image(
+            &registry,
+            REPOSITORY,
+            "v1",
+            &[Layer::gzip(skills::code_review().tar().build())],
+        );
+        let root = namespace::scratch();
+        let driver = Driver::start(&root, Setup::default()).await;
+        let layer = registry.layers(REPOSITORY, "v1")[0].clone();
+        let (begun, asked) = (Gate::held(), Gate::held());
+        let config = config(&registry);
+        registry.fault(On::blob(&config), Fault::Stall(asked.clone()));
+        registry.fault(On::blob(&config), Fault::WrongBytes);
+        registry.fault(On::blob(&layer), Fault::Hold { after: 10, gate: begun.clone() });
+        let volume = driver.volume("csi-1", &registry.reference(REPOSITORY, "v1"));
+        let both = async {
+            begun.wait_for_waiting(1).await;
+            asked.release();
+        };
+        let (published, ()) = tokio::join!(driver.publish(&volume), both);
+        let (code, message) = refused(published);
+        assert_eq!(code, Code::DataLoss, "{message}");
+        begun.wait_for_none_waiting().await;
+        assert_clean(&root);
+    });
+}
+
 #[test]
 fn http2_is_spoken_where_it_is_offered() {
     run("transport::http2_is_spoken_where_it_is_offered", async {

@@ -155,6 +155,12 @@ fn always_asks_the_registry_under_every_policy() {
         let stored = Stored::new(&root, "never", VerificationPolicy::NeverVerify, &[]).await;
         let found = stored.ask("no", "Always").await;
         assert_eq!(found, outcome(Code::Unauthenticated, &["GET v1 401"]));
+        // Who has read the config is not sent for it again.
+        let found = stored.ask("same", "Always").await;
+        assert_eq!(found, outcome(Code::Ok, &["GET v1 200"]));
+        let found = stored.ask("rotated", "Always").await;
+        let requests = ["GET v1 401", "GET v1 200", "GET CONFIG 200"];
+        assert_eq!(found, outcome(Code::Ok, &requests));
     });
 }
 

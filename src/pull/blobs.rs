@@ -1,0 +1,148 @@
+//! Blobs that are wanted before the unpacker is: configs, collections, and beside a config that
+//! has to be asked for the lowest layer, which in most cases is all there is to download.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, Either, ready, select};
+use futures_util::{FutureExt, StreamExt};
+
+use super::PullError;
+use super::source::{Blob, Origin, SourceError};
+use crate::artifact::config;
+use crate::artifact::descriptor::Descriptor;
+use crate::artifact::plan::Layer;
+use crate::registry::Registry;
+use crate::store::Store;
+
+/// A blob that has been asked for. Nobody reads of it before it is wanted: until then no more of
+/// it comes than fits into the connection. Dropping it ends the request.
+pub(super) type Opening = BoxFuture<'static, Result<Blob, SourceError>>;
+
+/// A config, and what was asked for beside it.
+#[derive(Default)]
+pub(super) struct Small {
+    /// Verified; none if there is none.
+    pub(super) body: Option<Bytes>,
+    /// It is not from the store.
+    pub(super) is_new: bool,
+    pub(super) opening: Option<Opening>,
+}
+
+/// Where the blobs of one pull come from.
+pub(super) struct Blobs<'a> {
+    registry: &'a Registry,
+    /// The most bytes of a layer of which nobody says how many it has.
+    cap: u64,
+    /// What was read before.
+    pub(super) store: Option<&'a Arc<Store>>,
+    /// A layer may be asked for beside its config. Not so in a collection: its members wait for
+    /// each other, and each would hold a connection.
+    pub(super) ahead: bool,
+}
+
+impl<'a> Blobs<'a> {
+    pub(super) fn new(registry: &'a Registry, cap: u64) -> Self {
+        Self { registry, cap, store: None, ahead: true }
+    }
+
+    /// A config: from its descriptor, from the store if this caller has read it in this repository
+    /// before, or else from the origin; then the lowest of the `layers` is asked for at the same
+    /// time, unless they are stored, so that one round trip does for both. What the config says
+    /// still counts before anything of the layer does.
+    pub(super) async fn config(
+        &self,
+        origin: &Origin,
+        descriptor: &Descriptor,
+        layers: &[Layer],
+    ) -> Result<Small, PullError> {
+        if descriptor.inline().is_none() {
+            let stored = self.stored(origin, descriptor, layers).await?;
+            if let Some(body) = stored.body {
+                return Ok(Small { body: Some(body), ..Small::default() });
+            }
+            if let Some(lowest) = layers.first().filter(|_| self.ahead && !stored.layers) {
+                return self.both(origin, descriptor, &lowest.descriptor).await;
+            }
+        }
+        let body = self.small(origin, descriptor).await?;
+        Ok(Small { body: Some(body), is_new: true, opening: None })
+    }
+
+    async fn both(
+        &self,
+        origin: &Origin,
+        config: &Descriptor,
+        layer: &Descriptor,
+    ) -> Result<Small, PullError> {
+        let (registry, from, cap) = (self.registry.clone(), origin.clone(), self.cap);
+        let Descriptor { digest, size, .. } = layer.clone();
+        let opening = async move { from.blob(&registry, &digest, size, cap).await };
+        let reading = self.small(origin, config).boxed();
+        let (body, opening) = match select(reading, opening.boxed()).await {
+            Either::Left((body, opening)) => (body?, opening),
+            Either::Right((opened, reading)) => (reading.await?, ready(opened).boxed()),
+        };
+        Ok(Small { body: Some(body), is_new: true, opening: Some(opening) })
+    }
+
+    /// A small blob, whole: from the descriptor's inline data if its digest is right.
+    pub(super) async fn small(
+        &self,
+        origin: &Origin,
+        descriptor: &Descriptor,
+    ) -> Result<Bytes, PullError> {
+        if let Some(data) = descriptor.inline() {
+            return Ok(data.into());
+        }
+        let digest = &descriptor.digest;
+        let failed = |source| PullError::Config { digest: digest.clone(), source };
+        let most = config::MAX_BYTES as u64;
+        if descriptor.size > most {
+            let problem = format!("it has {} bytes, more than {most}", descriptor.size);
+            return Err(PullError::Small { digest: digest.clone(), problem });
+        }
+        let mut stream =
+            origin.blob(self.registry, digest, descriptor.size, most).await.map_err(failed)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = stream.next().await {
+            body.extend_from_slice(&chunk.map_err(failed)?);
+        }
+        if !digest.matches(&body) {
+            let problem = format!("its {} bytes have another digest", body.len());
+            return Err(PullError::ConfigContent { digest: digest.clone(), problem });
+        }
+        Ok(body.into())
+    }
+
+    /// What the store has for this caller: of another's repository it has nothing.
+    async fn stored(
+        &self,
+        origin: &Origin,
+        config: &Descriptor,
+        layers: &[Layer],
+    ) -> Result<Stored, PullError> {
+        let (Some(store), Origin::Repository(access)) = (self.store, origin) else {
+            return Ok(Stored::default());
+        };
+        let (store, access, config) = (store.clone(), access.clone(), config.digest.clone());
+        let layers: Vec<_> = layers.iter().map(|layer| layer.descriptor.digest.clone()).collect();
+        let look = move || {
+            let repository = access.repository();
+            let read = store.is_granted(repository, &config, &access.identities(store.salt()));
+            Stored {
+                body: read.then(|| store.manifest(&config)).flatten().map(Into::into),
+                layers: store.has_layers(repository, &layers.iter().collect::<Vec<_>>()),
+            }
+        };
+        super::blocking(look).await
+    }
+}
+
+/// What need not be asked for.
+#[derive(Default)]
+struct Stored {
+    body: Option<Bytes>,
+    /// All layers, in a tree.
+    layers: bool,
+}
