@@ -6,9 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use skillmount::csi::v1::NodeGetVolumeStatsRequest;
 
 use super::*;
-use crate::metrics::get;
 use crate::node::Node;
 use crate::support::auth::{Bearer, User};
+use crate::support::http::get;
 
 fn assert_absent(place: &str, bytes: &[u8], secrets: &[String]) {
     for secret in secrets {

@@ -20,6 +20,7 @@ mod metrics;
 mod namespace;
 mod node;
 mod node_credentials;
+mod registration;
 #[cfg(target_env = "gnu")]
 mod removal;
 mod republish;

@@ -2,30 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::net::SocketAddr;
 use std::process::Stdio;
 
 use skillmount::registration::v1::RegistrationStatus;
 use skillmount::registration::v1::registration_client::RegistrationClient;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, BufReader};
 
 use super::*;
 use crate::node::{Node, address, command};
 use crate::support::driver::connect;
+use crate::support::http::get;
 
-const HTTP: &str = "--http-endpoint=127.0.0.1:0";
-
-/// The status and the body of a page.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.into())
-}
+pub(crate) const HTTP: &str = "--http-endpoint=127.0.0.1:0";
 
 fn page(status: u16, body: &str) -> (u16, String) {
     (status, body.into())
