@@ -1,6 +1,8 @@
 # syntax=docker/dockerfile:1
 # The image holds one static binary and the public CAs: no shell, no libc, nothing to update.
 #   docker buildx build --platform linux/amd64,linux/arm64 --tag … .
+# CI builds the last stage, with what its own Rust makes in place of the first: image.sh in
+# tests/conformance.
 ARG RUST=1.95
 
 FROM docker.io/library/rust:${RUST}-slim AS build
@@ -10,6 +12,8 @@ RUN apt-get update \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock build.rs ./
+# Not built, but the manifest names them, and Cargo looks.
+COPY benches benches
 COPY proto proto
 COPY src src
 # The cache of cargo stays out of the layers; the binary is copied out of it in the same step.
