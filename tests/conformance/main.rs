@@ -1,4 +1,4 @@
-//! Foreign tools against the real binary: csi-sanity, Debian's docker-registry, skopeo.
+//! Foreign tools against the real binary: csi-sanity, Debian's docker-registry, skopeo, sidecars.
 //!
 //! Run by `sh tests/conformance/run.sh`, which gets the tools. Under a plain `cargo test` each
 //! test says that it is skipped; in the conformance tier a missing tool is a failure.
@@ -12,6 +12,7 @@ mod namespace;
 mod process;
 mod sanity;
 mod shim;
+mod sidecars;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -44,6 +44,11 @@ impl Server {
         (Self { child, log }, found)
     }
 
+    /// SIGKILL.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Sends SIGTERM and waits for the end: how it went, and what was logged.
     pub(crate) async fn stop(mut self) -> (ExitStatus, Vec<String>) {
         let id = self.child.id().expect("it still runs");
