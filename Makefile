@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench conformance producers manifests fuzz
+.PHONY: help demo test lint fmt bench conformance producers manifests image sbom fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -32,7 +32,7 @@ fmt: ## Format the code
 bench: ## Measure unpacking, and publishing over the socket
 	$(CARGO) bench --bench unpack --bench publish
 
-conformance: ## Run csi-sanity, the tools that push skills, and those that deploy
+conformance: ## Run csi-sanity, the image, the tools that push skills, and those that deploy
 	sh tests/conformance/run.sh
 
 producers: ## Only compare what the tools push with what is pulled
@@ -42,6 +42,14 @@ producers: ## Only compare what the tools push with what is pulled
 manifests: ## Only check what deploys the driver, with Helm, kustomize and schemas
 	$(CARGO) build
 	bash tests/conformance/manifests.sh --install
+
+image: ## Build the image as CI does, and run it with runc as the DaemonSet says (as root)
+	bash tests/conformance/image.sh image
+	SKILLMOUNT_CONFORMANCE=1 $(CARGO) test --test conformance image::
+	@cat .tools/conformance/image-*.summary
+
+sbom: ## Write the software bill of materials to .tools/image/skillmount.cdx.json
+	bash tests/conformance/image.sh sbom
 
 TARGET ?= unpack
 SECONDS ?= 60

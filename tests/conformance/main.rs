@@ -1,4 +1,5 @@
-//! Foreign tools against the real binary: csi-sanity, Debian's docker-registry, skopeo, sidecars.
+//! Foreign tools against the real binary: csi-sanity, Debian's docker-registry, skopeo, sidecars;
+//! and the image, started by runc.
 //!
 //! Run by `sh tests/conformance/run.sh`, which gets the tools. Under a plain `cargo test` each
 //! test says that it is skipped; in the conformance tier a missing tool is a failure.
@@ -6,7 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests assert")]
 #![allow(clippy::print_stdout, reason = "a skipped test says so")]
 
+mod bundle;
 mod docker_registry;
+mod image;
 #[path = "../support/namespace.rs"]
 mod namespace;
 mod process;
@@ -15,6 +18,8 @@ mod shim;
 mod sidecars;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../deploy/yaml.rs"]
+mod yaml;
 
 /// Whether this is the conformance tier; says so if it is not.
 fn selected(test: &str) -> bool {
