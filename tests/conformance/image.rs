@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use super::bundle::Pod;
 use super::docker_registry::{Debian, PASSWORD, USER, contents};
-use super::process::{Server, succeed, tools};
+use super::process::{Server, run, succeed, tools};
 use super::support::driver::{Client, Volume};
 use super::support::http::get;
 use super::support::{Kubelet, Options, Registry, artifacts, skills, tree};
@@ -26,6 +26,8 @@ const REPOSITORY: &str = "team/code-review";
 /// they are; the source tree must lie elsewhere.
 const HOST: &str = "/var/lib";
 const PODS: &str = "/var/lib/kubelet/pods";
+/// A bundle's configuration, as runtimes name it.
+const CONFIG: &str = "config.json";
 const REGISTRATION: &str = "/var/lib/kubelet/plugins_registry";
 /// Of the manifest, in the network namespace of this test.
 const HTTP: &str = "127.0.0.1:9808";
@@ -62,14 +64,16 @@ async fn it_holds_a_binary_and_authorities_and_says_what_it_is() {
     assert_eq!(files, ["etc/ssl/certs/ca-certificates.crt", "skillmount"]);
     let size = |path: &str| fs::metadata(rootfs.join(path)).unwrap().len();
     let (binary, authorities) = (size(files[1].as_str()), size(files[0].as_str()));
+    let built = fs::read_to_string(tools().join("image/built")).unwrap();
     let manifest = image.inspect(&["--raw"]).await;
     let layers = manifest["layers"].as_array().unwrap().iter();
     let compressed: u64 = layers.map(|layer| layer["size"].as_u64().unwrap()).sum();
     report(
         "1-image",
         &format!(
-            "image ({}): {compressed} bytes compressed, {} not; of that the binary {binary}",
+            "image ({}; {}): {compressed} bytes compressed, {} not; of that the binary {binary}",
             config["architecture"].as_str().unwrap(),
+            built.trim(),
             binary + authorities,
         ),
     );
@@ -96,6 +100,11 @@ fn it_runs_as_the_daemonset_says() {
 }
 
 async fn a_node(name: &str, root: &Path) {
+    let bundle = Image::built().unpack(root).await;
+    if let Err(why) = trial(root, &bundle).await {
+        report("2-run", &format!("image: not run: runc starts no container here: {why}"));
+        return;
+    }
     succeed(Command::new("ip").args(["link", "set", "lo", "up"])).await;
     let debian = Debian::start(name).await.unwrap();
     let login = debian.secret("push.json", PASSWORD);
@@ -106,7 +115,7 @@ async fn a_node(name: &str, root: &Path) {
 
     let pod = Pod::of_the_base();
     pod.prepare();
-    let bundle = bundle(root, &pod, &debian).await;
+    configure(root, &bundle, &pod, &debian);
     let mut kubelet = Kubelet::watch(Path::new(REGISTRATION));
     let (container, registered) =
         tokio::join!(Container::start(&bundle, "first"), kubelet.registers());
@@ -159,10 +168,31 @@ async fn a_node(name: &str, root: &Path) {
     );
 }
 
-/// Unpacks the image, with the configuration of the manifest. What the test adds to it is the
+/// Whether this machine lets runc start a container at all, with cgroups and what else it makes:
+/// one that only says its version, which it has to do without runc in any case.
+async fn trial(root: &Path, bundle: &Path) -> Result<(), String> {
+    let version = succeed(Command::new(bundle.join("rootfs/skillmount")).arg("--version")).await;
+    let path = bundle.join(CONFIG);
+    let original = fs::read(&path).unwrap();
+    let mut config: Value = serde_json::from_slice(&original).unwrap();
+    config["process"]["terminal"] = false.into();
+    config["process"]["args"] = ["/skillmount", "--version"].into_iter().collect();
+    fs::write(&path, config.to_string()).unwrap();
+    let removal =
+        Removal { state: root.join("trial"), id: format!("trial-{}", std::process::id()) };
+    let mut command = runc(&removal.state);
+    let (started, text) = run(command.args(["run", "--bundle"]).arg(bundle).arg(&removal.id)).await;
+    fs::write(&path, original).unwrap();
+    if !started {
+        return Err(text.trim().into());
+    }
+    assert!(text.contains(version.trim()), "{text}");
+    Ok(())
+}
+
+/// Replaces the bundle's configuration by that of the manifest. What the test adds to it is the
 /// manifest's own proposal: a private authority.
-async fn bundle(root: &Path, pod: &Pod, debian: &Debian) -> PathBuf {
-    let bundle = Image::built().unpack(root).await;
+fn configure(root: &Path, bundle: &Path, pod: &Pod, debian: &Debian) {
     let [authorities, etc] = ["authorities", "etc"].map(|name| root.join(name));
     for directory in [&authorities, &etc] {
         fs::create_dir(directory).unwrap();
@@ -172,12 +202,11 @@ async fn bundle(root: &Path, pod: &Pod, debian: &Debian) -> PathBuf {
     for (file, text) in [("hosts", hosts), ("hostname", "skillmount-node\n"), ("resolv.conf", "")] {
         fs::write(etc.join(file), text).unwrap();
     }
-    let path = bundle.join("config.json");
+    let path = bundle.join(CONFIG);
     let image = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
     let arguments = ["--ca-file=/etc/skillmount/ca/ca.crt".to_owned()];
     let config = pod.config(&image, &arguments, &authorities, &etc);
     fs::write(&path, config.to_string()).unwrap();
-    bundle
 }
 
 /// The OCI layout that image.sh left.

@@ -40,7 +40,8 @@ fi
 rm -rf "$reports"
 outcome=0
 if [ $# -eq 0 ]; then
-    bash tests/conformance/image.sh || outcome=$?
+    # Unoptimised, which is minutes less; `make image` has the image as it is shipped.
+    PROFILE=dev bash tests/conformance/image.sh || outcome=$?
 fi
 SKILLMOUNT_CONFORMANCE=1 cargo test --test conformance "$@" || outcome=$?
 if [ $# -eq 0 ]; then
