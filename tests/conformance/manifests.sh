@@ -308,6 +308,7 @@ chart_by_itself() {
     render 'csiDriver.serviceAccountTokenInSecrets=true,secretAccess.mode=pod-token' \
         >"$work/newest.yaml"
     check package "default values" helm package "$chart" --destination "$work"
+    check refused "a label that is none" refused selinuxLabel=container_ro_file_t '/selinuxLabel'
     check refused "an unknown value" refused gc.highTreshold=90 "'highTreshold' not allowed"
     check refused "a value of another type" refused 'http.port="9808"' '/http/port'
     check refused "a value out of range" refused pull.maxConcurrent=0 '/pull/maxConcurrent'
