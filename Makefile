@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench bench-parts conformance producers manifests image sbom cluster fuzz
+.PHONY: help demo test lint fmt bench bench-parts conformance producers manifests image sbom cluster book fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -63,6 +63,9 @@ sbom: ## Write the software bill of materials to .tools/image/skillmount.cdx.jso
 
 cluster: ## Run the driver with a real kubelet, containerd and API server; as root
 	sh tests/cluster/run.sh
+
+book: ## Make HTML of docs/ in target/book (cargo install mdbook)
+	mdbook build docs
 
 TARGET ?= unpack
 SECONDS ?= 60
