@@ -49,14 +49,14 @@ has_target() {
     local libraries
     libraries=$(rustc --print sysroot)/lib/rustlib
     [ -d "$libraries/$1" ] || {
-        command -v rustup >/dev/null && timeout 180 rustup --quiet target add "$1" &&
+        command -v rustup >/dev/null && timeout 90 rustup --quiet target add "$1" &&
             [ -d "$libraries/$1" ]
     }
 }
 
 # Sets $platform to the target that the image is built for, and $libc to how that is reported. Not
-# every machine can get Rust's library for musl: then glibc is linked statically in its place. That is
-# another C library than in the image that ships, and the same image otherwise; since 2.34 it
+# every machine can get Rust's library for musl: then glibc is linked statically in its place. That
+# is another C library than in the image that ships, and the same image otherwise; since 2.34 it
 # resolves names without plug-ins.
 choose_platform() {
     platform=$target libc=musl
@@ -113,7 +113,8 @@ sbom() {
     local raw=skillmount.cdx crates
     if [[ $("$tools/bin/cargo-cyclonedx" cyclonedx --version 2>/dev/null) != *" $cyclonedx" ]]; then
         # Without optimisation, because it runs for a second.
-        cargo install --quiet --locked --debug --root "$tools" cargo-cyclonedx@$cyclonedx || {
+        timeout 600 cargo install --quiet --locked --debug --root "$tools" \
+            cargo-cyclonedx@$cyclonedx || {
             not_run sbom "cargo-cyclonedx $cyclonedx cannot be installed"
             return 0
         }
