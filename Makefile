@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench bench-parts conformance producers manifests cluster fuzz
+.PHONY: help demo test lint fmt bench bench-parts conformance producers manifests image sbom cluster book fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -46,7 +46,7 @@ bench: ## Measure beside other tools, and print a table: WHOLE='--only warm' for
 bench-parts: ## Measure unpacking, and publishing over the socket, with criterion
 	$(CARGO) bench --bench unpack --bench publish
 
-conformance: ## Run csi-sanity, the tools that push skills, and those that deploy
+conformance: ## Run csi-sanity, the image, the tools that push skills, and those that deploy
 	sh tests/conformance/run.sh
 
 producers: ## Only compare what the tools push with what is pulled
@@ -57,8 +57,19 @@ manifests: ## Only check what deploys the driver, with Helm, kustomize and schem
 	$(CARGO) build
 	bash tests/conformance/manifests.sh --install
 
+image: ## Build the image as it is shipped, and run it with runc as the DaemonSet says; as root
+	bash tests/conformance/image.sh image
+	SKILLMOUNT_CONFORMANCE=1 $(CARGO) test --test conformance image::
+	@cat .tools/conformance/image-*.summary
+
+sbom: ## Write the software bill of materials to .tools/image/skillmount.cdx.json
+	bash tests/conformance/image.sh sbom
+
 cluster: ## Run the driver with a real kubelet, containerd and API server; as root
 	sh tests/cluster/run.sh
+
+book: ## Make HTML of docs/ in target/book (cargo install mdbook)
+	mdbook build docs
 
 TARGET ?= unpack
 SECONDS ?= 60

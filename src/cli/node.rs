@@ -21,12 +21,13 @@ use crate::csi::identity::IdentityService;
 use crate::csi::node::NodeService;
 use crate::csi::server::{self, socket_path};
 use crate::mount::KernelMounter;
+use crate::observability::chain;
 use crate::observability::http::{HttpEndpoint, NotAnEndpoint};
 use crate::observability::{logging, task};
 use crate::pull::{PullConfig, Puller};
 use crate::registration::Registrar;
 use crate::registry::{Registry, RegistryConfig, install_crypto_provider};
-use crate::store::Store;
+use crate::store::{Store, label};
 use crate::volume::{Sources, Volumes};
 
 /// The longest driver name (CSI specification, GetPluginInfo).
@@ -46,6 +47,11 @@ pub(super) struct NodeArgs {
     /// Directory for trees and records; must outlive the container
     #[arg(long, env = "SKILLMOUNT_STATE_DIR", default_value = "/var/lib/skillmount")]
     state_dir: PathBuf,
+    /// SELinux label of the files that pods see, where the node has SELinux; empty for none
+    /// [default: that of image layers where the node's policy is container-selinux]
+    #[arg(long, value_name = "LABEL", env = "SKILLMOUNT_SELINUX_LABEL",
+          value_parser = selinux_label)]
+    selinux_label: Option<String>,
     /// Directory of kubelet's plugin registration sockets; without it another process registers
     /// the driver (node-driver-registrar)
     #[arg(long, value_name = "DIR", env = "SKILLMOUNT_REGISTRATION_DIR")]
@@ -136,6 +142,7 @@ impl NodeArgs {
         }
         let store = Arc::new(Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?);
         health.opened(&store);
+        self.label(&store);
         let mounter = Arc::new(KernelMounter::detect());
         let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
         let puller = Arc::new(Puller::new(registry.clone(), store.clone(), pulls));
@@ -191,6 +198,21 @@ impl NodeArgs {
         Ok(())
     }
 
+    /// Labels what is going to be made in the store, if the node has SELinux. A node that does not
+    /// let it may have a policy under which pods can read the files all the same.
+    fn label(&self, store: &Store) {
+        let context = label::context();
+        let Some(label) = label::choose(self.selinux_label.as_deref(), &context) else { return };
+        match store.label(label) {
+            Ok(changed) => tracing::info!(label, changed, "trees have an SELinux label"),
+            Err(error) => tracing::warn!(
+                error = chain(&error),
+                context = context.trim_end_matches('\0'),
+                "pods may not be allowed to read their volumes: see --selinux-label"
+            ),
+        }
+    }
+
     /// What registers the driver with kubelet, if that was asked for.
     fn registrar(&self) -> Option<Registrar> {
         let directory = self.registration_dir.as_ref()?;
@@ -230,6 +252,12 @@ async fn raised(mut flag: watch::Receiver<bool>) {
 /// An address, or nothing for an empty text.
 fn http_endpoint(text: &str) -> Result<Option<HttpEndpoint>, NotAnEndpoint> {
     if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
+}
+
+/// A label, or nothing for an empty text.
+fn selinux_label(text: &str) -> Result<String, &'static str> {
+    let valid = text.is_empty() || label::is_label(text);
+    valid.then(|| text.to_owned()).ok_or("it is not user:role:type or user:role:type:level")
 }
 
 /// Kubernetes wants a DNS subdomain, the CSI specification at most 63 characters.

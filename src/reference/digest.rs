@@ -51,7 +51,7 @@ pub struct Digest {
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DigestError {
     /// There is no `:` between algorithm and hex.
-    #[error("digest {0:?} is not of the form <algorithm>:<hex>")]
+    #[error("digest {0:?} is not of the form algorithm:hex")]
     Form(String),
     /// Only sha256 and sha512 are registered.
     #[error("digest algorithm {0:?} is not supported (sha256 and sha512 are)")]

@@ -20,6 +20,7 @@ mod error;
 mod gc;
 mod grants;
 mod index;
+pub mod label;
 mod layout;
 mod lock;
 mod manifests;
@@ -53,6 +54,7 @@ pub use atomic::now;
 pub use error::{CommitError, FileError, FlushError, OpenError, is_full};
 pub use gc::{DiscardError, Disk};
 pub use index::TreeUse;
+pub use label::LabelError;
 pub use records::{
     MountIdentity, Pod, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
 };
@@ -113,6 +115,12 @@ impl Store {
     /// The state directory.
     pub fn root(&self) -> &Path {
         &self.shared.layout.root
+    }
+
+    /// Gives the directories where trees are made and kept an SELinux label, which what is made in
+    /// them inherits. Whether one of them had another.
+    pub fn label(&self, label: &str) -> Result<bool, LabelError> {
+        label::apply(&self.shared.layout, label)
     }
 
     /// The directory that is always empty: an overlay needs two layers even for one skill.

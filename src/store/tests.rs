@@ -51,6 +51,37 @@ impl State {
     }
 }
 
+/// An attribute that anybody may set stands for SELinux', which only the kernel's module handles.
+#[test]
+fn the_directories_of_trees_are_labelled_and_no_other() {
+    let state = State::new();
+    let store = state.open();
+    let labels = || -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        for name in state.names("") {
+            let mut value = [0; 64];
+            let path = state.path(&name);
+            if let Ok(length) = rustix::fs::lgetxattr(path, "user.label", &mut value) {
+                found.push((name, String::from_utf8(value[..length].to_vec()).unwrap()));
+            }
+        }
+        found
+    };
+    let expected = |label: &str| -> Vec<(String, String)> {
+        ["empty", "staging", "trees"].map(|name| (name.to_owned(), format!("{label}\0"))).into()
+    };
+    let apply = |label| label::apply_as(&store.shared.layout, "user.label", label);
+    assert_eq!(labels(), []);
+    for (label, changed) in [("u:r:one_t:s0", true), ("u:r:one_t:s0", false), ("u:r:b_t", true)] {
+        assert_eq!(apply(label).unwrap(), changed, "{label}");
+        assert_eq!(labels(), expected(label));
+    }
+    // The kernel knows no such attributes.
+    let error = label::apply_as(&store.shared.layout, "nobody.label", "u:r:t").unwrap_err();
+    let staging = state.path("staging");
+    assert_eq!(error.to_string(), format!("cannot label {} as u:r:t", staging.display()));
+}
+
 fn digest(text: &str) -> Digest {
     Digest::sha256(text.as_bytes())
 }

@@ -11,8 +11,8 @@ use super::process::{Server, run, skillmount, succeed};
 use super::selected;
 use super::support::{Options, Registry, Skill, Tls, artifacts, skills, tree};
 
-const USER: &str = "robot";
-const PASSWORD: &str = "conformance-password";
+pub(crate) const USER: &str = "robot";
+pub(crate) const PASSWORD: &str = "conformance-password";
 
 /// The repositories, and who would have built such an artifact.
 const IMAGE: &str = "team/code-review";
@@ -112,15 +112,15 @@ pub(crate) fn contents(skill: &Skill) -> std::collections::BTreeMap<String, Vec<
 }
 
 /// The registry, and a directory for all that belongs to it.
-struct Debian {
+pub(crate) struct Debian {
     server: Server,
-    host: String,
+    pub(crate) host: String,
     root: tempfile::TempDir,
 }
 
 impl Debian {
     /// Starts it for a test of the conformance tier.
-    async fn start(test: &str) -> Option<Self> {
+    pub(crate) async fn start(test: &str) -> Option<Self> {
         if !selected(test) {
             return None;
         }
@@ -146,16 +146,16 @@ impl Debian {
         Some(Self { server, host, root })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
-    fn reference(&self, repository: &str) -> String {
+    pub(crate) fn reference(&self, repository: &str) -> String {
         format!("{}/{repository}:v1", self.host)
     }
 
     /// A pull secret; skopeo reads the same file.
-    fn secret(&self, name: &str, password: &str) -> PathBuf {
+    pub(crate) fn secret(&self, name: &str, password: &str) -> PathBuf {
         let login = serde_json::json!({"username": USER, "password": password});
         let auth = base64(&format!("{USER}:{password}"));
         let mut entry = login;
@@ -168,7 +168,7 @@ impl Debian {
     }
 
     /// Copies `repository:v1` here, unchanged; returns the digest.
-    async fn push(&self, source: &Registry, repository: &str, secret: &Path) -> String {
+    pub(crate) async fn push(&self, source: &Registry, repository: &str, secret: &Path) -> String {
         let mut skopeo = Command::new("skopeo");
         skopeo.args(["copy", "--preserve-digests", "--insecure-policy", "--src-tls-verify=false"]);
         skopeo.arg("--src-no-creds").arg("--authfile").arg(secret);
@@ -198,7 +198,7 @@ impl Debian {
         run(&mut command).await
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.server.stop().await;
     }
 }

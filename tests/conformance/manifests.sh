@@ -32,21 +32,25 @@ foreign=PodMonitor,PrometheusRule
 foreign_in_book=Kustomization,CredentialProviderConfig,Agent,AgentRuntime
 
 # Beside what a cluster of one's own has to have: the pieces, and the values that do the same.
-overlays=(base k3s microk8s openshift)
+overlays=(base k3s microk8s k0s openshift)
 components=(monitoring dashboard network-policy credential-providers registry-hosts)
 # One of them or none, and after the others.
 accesses=('' secret-access-pod-token secret-access-impersonate secret-access-driver)
+# With nothing else, and with all of the components.
+alone=(host-network)
 # Not combined: microk8s uses the one, the accesses the other.
 used=(kubelet-root api-server-egress)
 declare -A values=(
     [base]=''
     [k3s]=''
     [microk8s]='kubeletDir=/var/snap/microk8s/common/var/lib/kubelet'
+    [k0s]='kubeletDir=/var/lib/k0s/kubelet'
     [openshift]='openshift.enabled=true'
     [monitoring]='podMonitor.enabled=true,prometheusRule.enabled=true'
     [dashboard]='dashboard.enabled=true'
     [network-policy]='networkPolicy.enabled=true'
     [registry-hosts]='registry.hostsDir=/etc/containerd/certs.d'
+    [host-network]='hostNetwork=true'
     [secret-access-pod-token]='secretAccess.mode=pod-token'
     [secret-access-impersonate]='secretAccess.mode=impersonate'
     [secret-access-driver]='secretAccess.mode=driver'
@@ -162,13 +166,13 @@ same() { # what kustomize built, what Helm rendered
 # Nothing is forgotten: a directory that is new has to be named above.
 all_named() {
     diff <(printf '%s\n' "${overlays[@]:1}" | sort) <(ls "$kustomize/overlays") &&
-        diff <(printf '%s\n' "${components[@]}" "${accesses[@]:1}" "${used[@]}" | sort) \
+        diff <(printf '%s\n' "${components[@]}" "${accesses[@]:1}" "${alone[@]}" "${used[@]}" | sort) \
             <(ls "$kustomize/components")
 }
 
-# An overlay, the components of which bits are set, and an access: $built, and $set for Helm.
+# An overlay, the components of which bits are set, and another or none: $built, and $set for Helm.
 combine() {
-    local overlay=$1 bits=$2 access=$3 i dir=$work/overlay up component chosen=()
+    local overlay=$1 bits=$2 last=$3 i dir=$work/overlay up component chosen=()
     local resource=$kustomize/overlays/$overlay
     [ "$overlay" != base ] || resource=$kustomize/base
     rm -rf "$dir" && mkdir "$dir"
@@ -180,7 +184,7 @@ combine() {
         (((bits >> i) & 1)) || continue
         chosen+=("${components[i]}")
     done
-    [ -z "$access" ] || chosen+=("$access")
+    [ -z "$last" ] || chosen+=("$last")
     for component in "${chosen[@]}"; do
         echo "  - $up/$kustomize/components/$component" >>"$dir/kustomization.yaml"
         name+=" + $component"
@@ -190,8 +194,21 @@ combine() {
     kustomize build "$dir" >"$built"
 }
 
+# What one combination makes either way.
+compare() { # OVERLAY BITS LAST
+    local name set built
+    if combine "$@" 2>"$work/why" &&
+        render "$set" >"$work/rendered" 2>"$work/why" &&
+        same "$built" "$work/rendered" >"$work/why" 2>&1; then
+        cp "$work/rendered" "${built%.yaml}.helm.yaml"
+        passes "$what" "$name"
+    else
+        fails "$what" "$name"
+    fi
+}
+
 kustomize_and_helm() {
-    local what=equal overlay bits access name set built all=$(((1 << ${#components[@]}) - 1))
+    local what=equal overlay bits last all=$(((1 << ${#components[@]}) - 1))
     have kustomize helm || return 0
     mkdir "$work/built"
     check complete "overlays and components" all_named
@@ -199,17 +216,14 @@ kustomize_and_helm() {
         for ((bits = 0; bits <= all; bits++)); do
             # Every set with the base; with what is an overlay of it, nothing and everything.
             [ "$overlay" = base ] || ((bits == 0 || bits == all)) || continue
-            for access in "${accesses[@]}"; do
-                if combine "$overlay" "$bits" "$access" 2>"$work/why" &&
-                    render "$set" >"$work/rendered" 2>"$work/why" &&
-                    same "$built" "$work/rendered" >"$work/why" 2>&1; then
-                    cp "$work/rendered" "${built%.yaml}.helm.yaml"
-                    passes "$what" "$name"
-                else
-                    fails "$what" "$name"
-                fi
+            for last in "${accesses[@]}"; do
+                compare "$overlay" "$bits" "$last"
             done
         done
+    done
+    for last in "${alone[@]}"; do
+        compare base 0 "$last"
+        compare base "$all" "$last"
     done
     check "$what" "default values, but for the Namespace" defaults_differ_by_the_namespace
 }
@@ -294,6 +308,7 @@ chart_by_itself() {
     render 'csiDriver.serviceAccountTokenInSecrets=true,secretAccess.mode=pod-token' \
         >"$work/newest.yaml"
     check package "default values" helm package "$chart" --destination "$work"
+    check refused "a label that is none" refused selinuxLabel=container_ro_file_t '/selinuxLabel'
     check refused "an unknown value" refused gc.highTreshold=90 "'highTreshold' not allowed"
     check refused "a value of another type" refused 'http.port="9808"' '/http/port'
     check refused "a value out of range" refused pull.maxConcurrent=0 '/pull/maxConcurrent'

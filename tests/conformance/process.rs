@@ -49,6 +49,11 @@ impl Server {
         self.child.id().expect("it still runs")
     }
 
+    /// SIGKILL.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
     /// Sends SIGTERM and waits for the end: how it went, and what was logged.
     pub(crate) async fn stop(mut self) -> (ExitStatus, Vec<String>) {
         kill(Pid::from_raw(self.id().try_into().unwrap()), Signal::SIGTERM).unwrap();

@@ -1,8 +1,9 @@
 #!/bin/sh
-# The conformance tier: csi-sanity, Debian's docker-registry and skopeo against the real binary,
-# what real producers make (producers.sh), what deploys the driver (manifests.sh), and a trial of the
-# benchmarks. Tools and reports go to .tools/, which git ignores. Arguments go to `cargo test`; with
-# any, the latter three are left out.
+# The conformance tier: csi-sanity, Debian's docker-registry and skopeo, and sidecars against the
+# real binary; the image, built and run (image.sh); what real producers make (producers.sh); what
+# deploys the driver (manifests.sh); and a trial of the benchmarks. Tools and reports go to .tools/,
+# which git ignores. Arguments go to `cargo test`; with any, nothing is built but the driver, and
+# the latter three are left out.
 set -eu
 
 cd "$(dirname "$0")/../.."
@@ -12,12 +13,12 @@ sanity=github.com/kubernetes-csi/csi-test/v5
 version=v5.5.0 # also in sanity.rs, and the specs-*.txt beside it are this version's
 
 missing=
-for tool in docker-registry htpasswd skopeo unshare; do
+for tool in docker-registry htpasswd skopeo umoci runc ip unshare; do
     command -v "$tool" >/dev/null || missing="$missing $tool"
 done
 if [ -n "$missing" ]; then
     echo "conformance: not found:$missing" >&2
-    echo "conformance: apt-get install docker-registry apache2-utils skopeo util-linux" >&2
+    echo "conformance: apt-get install docker-registry apache2-utils skopeo umoci runc iproute2 util-linux" >&2
     exit 1
 fi
 
@@ -38,6 +39,10 @@ fi
 # No report of an earlier run may pass for one of this.
 rm -rf "$reports"
 outcome=0
+if [ $# -eq 0 ]; then
+    # Unoptimised, which is minutes less; `make image` has the image as it is shipped.
+    PROFILE=dev bash tests/conformance/image.sh || outcome=$?
+fi
 SKILLMOUNT_CONFORMANCE=1 cargo test --test conformance "$@" || outcome=$?
 if [ $# -eq 0 ]; then
     mkdir -p "$reports"

@@ -36,6 +36,9 @@
 {{- if ne .Values.driverName "csi.skillmount.dev" }}
 {{- include "skillmount.text" (list "--driver-name" .Values.driverName) }}
 {{- end }}
+{{- if not (kindIs "invalid" .Values.selinuxLabel) }}
+- {{ printf "--selinux-label=%s" .Values.selinuxLabel | quote }}
+{{- end }}
 {{- with .Values.registry }}
 {{- include "skillmount.list" (list "--plain-http" .plainHttp) }}
 {{- with .registriesConf }}
