@@ -24,6 +24,7 @@ pub mod label;
 mod layout;
 mod lock;
 mod manifests;
+mod peek;
 mod records;
 mod references;
 mod remove;
@@ -36,7 +37,7 @@ mod verify;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
@@ -55,6 +56,7 @@ pub use error::{CommitError, FileError, FlushError, OpenError, is_full};
 pub use gc::{DiscardError, Disk};
 pub use index::TreeUse;
 pub use label::LabelError;
+pub use peek::{peek_records, peek_trees, peek_verify};
 pub use records::{
     MountIdentity, Pod, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
 };
@@ -329,27 +331,6 @@ impl Store {
     fn writing(&self) -> RwLockReadGuard<'_, ()> {
         self.writing.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The records of the state directory `root`, in a stable order, and the files among them that
-/// are not understood. Changes nothing and needs no lock: another process may be using it.
-pub fn peek_records(root: &Path) -> Result<(Vec<Record>, Vec<PathBuf>), OpenError> {
-    let layout = Layout::new(root);
-    layout.check_format()?;
-    records::peek(&layout.records)
-        .map_err(|source| OpenError::List { path: layout.records.clone(), source })
-}
-
-/// Keys of the trees in the state directory `root`, sorted. As [`peek_records`].
-pub fn peek_trees(root: &Path) -> Result<Vec<String>, OpenError> {
-    let layout = Layout::new(root);
-    layout.check_format()?;
-    verify::keys(&layout).map_err(|source| OpenError::List { path: layout.trees, source })
-}
-
-/// [`Store::verify`] of a tree in the state directory `root`. As [`peek_records`].
-pub fn peek_verify(root: &Path, key: &str) -> Result<Verdict, VerifyError> {
-    verify::verify(&Layout::new(root), key, &mut |_| Ok(()))
 }
 
 /// For what only saves work: not being able to read it is as good as not having it.
