@@ -41,9 +41,9 @@ impl Downloads {
 }
 
 /// Downloads the plan's layers and unpacks them, lowest first, as they come. The next ones are
-/// downloaded meanwhile. The lowest may have been asked for before. `held` is what the sink writes to: it is given back with the files, and
-/// else dropped where they are written, after the last of them, also if nobody waits for this any
-/// more.
+/// downloaded meanwhile; the lowest may have been asked for before. `held` is what the sink writes
+/// to: it is given back with the files, and else dropped where they are written, after the last of
+/// them, also if nobody waits for this any more.
 pub(super) async fn lay_out<S: Sink + 'static, H: Send + 'static>(
     registry: &Registry,
     origin: &Origin,
