@@ -7,7 +7,7 @@ use clap::Args;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
 use super::garbage::{GarbageArgs, ScrubArgs};
@@ -20,6 +20,7 @@ use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
 use crate::csi::node::NodeService;
 use crate::csi::server::{self, socket_path};
+use crate::events::{DRAIN, Events, Writer};
 use crate::mount::KernelMounter;
 use crate::observability::http::{HttpEndpoint, NotAnEndpoint};
 use crate::observability::{logging, task};
@@ -99,6 +100,7 @@ impl NodeArgs {
             node_files: Arc::new(self.policy.node_files()),
             providers: self.providers.providers(health.metrics.clone())?,
         };
+        let events = self.kube.events(&self.driver_name, &self.node_id, health.metrics.clone())?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
@@ -117,7 +119,7 @@ impl NodeArgs {
         );
         raise_file_limit();
         forbid_core_dumps();
-        runtime()?.block_on(self.serve(&socket, registry, pulls, sources, &health))
+        runtime()?.block_on(self.serve(&socket, registry, pulls, sources, events, &health))
     }
 
     async fn serve(
@@ -126,6 +128,7 @@ impl NodeArgs {
         registry: Registry,
         pulls: PullConfig,
         sources: Sources,
+        events: Option<(Events, Writer)>,
         health: &Arc<Health>,
     ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
@@ -140,8 +143,9 @@ impl NodeArgs {
         let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
         let puller = Arc::new(Puller::new(registry.clone(), store.clone(), pulls));
         puller.flush_leftovers();
-        let volumes = Volumes::new(store, mounter, puller.clone()).with_sources(sources);
-        let volumes = Arc::new(volumes);
+        let (events, writer) = events.unzip();
+        let volumes = Volumes::new(store, mounter, puller.clone());
+        let volumes = Arc::new(volumes.with_sources(sources).with_events(events));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
         tracing::info!(
             published = recovered.published,
@@ -166,6 +170,10 @@ impl NodeArgs {
             told.stopping();
             stopping.send_replace(true);
         });
+        // Until the last call has ended.
+        let (served, has_served) = oneshot::channel::<()>();
+        let writing =
+            writer.map(|writer| tokio::spawn(writer.run(async { drop(has_served.await) })));
         let identity = IdentityService::new(self.driver_name.clone());
         let node = NodeService::new(self.node_id.clone(), volumes);
         let serving = async {
@@ -187,6 +195,11 @@ impl NodeArgs {
             Ok(())
         };
         tokio::try_join!(serving, registering, collecting, scrubbing)?;
+        drop(served);
+        if let Some(writing) = writing {
+            // Nobody waits longer for events than a stop has time.
+            drop(tokio::time::timeout(DRAIN, writing).await);
+        }
         tracing::info!("stopped; published volumes stay mounted");
         Ok(())
     }

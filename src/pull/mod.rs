@@ -35,7 +35,7 @@ pub use error::{Blame, PullError};
 use flight::{Flight, Flights};
 pub use inspect::{Inspected, InspectedPart, inspect};
 pub use policy::PullPolicy;
-pub use progress::{HumanBytes, Progress, Step};
+pub use progress::{HumanBytes, Progress, Step, Took};
 pub use source::Source;
 pub use verification::Verification;
 
@@ -267,9 +267,11 @@ impl Puller {
         progress.enter(Step::Waiting);
         let metrics = &self.config.metrics;
         let (waiting, asked) = (metrics.waiting(), Instant::now());
+        progress.asks(asked);
         let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
         drop(waiting);
         let (_running, start) = (metrics.running(), Instant::now());
+        progress.begins(start);
         metrics.phase(Phase::Wait, start - asked);
         // The wait for a turn is not the pull's fault: its time starts here.
         let limit = self.config.timeout;
@@ -285,7 +287,9 @@ impl Puller {
         let pulled = tokio::time::timeout(limit, pull)
             .await
             .map_err(|_| PullError::Timeout(limit.as_secs()))??;
-        metrics.pulled(start.elapsed());
+        let end = Instant::now();
+        progress.ends(end);
+        metrics.pulled(end - start);
         Ok(pulled)
     }
 
