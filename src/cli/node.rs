@@ -23,6 +23,7 @@ use crate::csi::server::{self, socket_path};
 use crate::events::{DRAIN, Events, Writer};
 use crate::mount::KernelMounter;
 use crate::observability::http::{HttpEndpoint, NotAnEndpoint};
+use crate::observability::trace::Traces;
 use crate::observability::{logging, task};
 use crate::pull::{PullConfig, Puller};
 use crate::registration::Registrar;
@@ -85,7 +86,8 @@ impl NodeArgs {
         if self.node_id.is_empty() || self.node_id.len() > 256 {
             return Err(Failure::Usage("--node-id must have 1 to 256 bytes".into()));
         }
-        let log_level = logging::init(self.log.log_format, &self.log.log_level)
+        let traces = Traces::from_environment().map_err(|e| Failure::usage(&e))?;
+        let log_level = logging::init(self.log.log_format, &self.log.log_level, &traces)
             .map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
         let health = Arc::new(Health::default());
@@ -119,7 +121,10 @@ impl NodeArgs {
         );
         raise_file_limit();
         forbid_core_dumps();
-        runtime()?.block_on(self.serve(&socket, registry, pulls, sources, events, &health))
+        let outcome =
+            runtime()?.block_on(self.serve(&socket, registry, pulls, sources, events, &health));
+        traces.finish();
+        outcome
     }
 
     async fn serve(

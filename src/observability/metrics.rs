@@ -87,6 +87,19 @@ pub enum Phase {
     Mount,
 }
 
+impl Phase {
+    /// What metrics and traces call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Resolve => "resolve",
+            Self::Download => "download",
+            Self::Store => "store",
+            Self::Mount => "mount",
+        }
+    }
+}
+
 /// What came of a question to a credential provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provision {
@@ -301,13 +314,7 @@ impl Metrics {
 
     /// A phase has succeeded.
     pub fn phase(&self, phase: Phase, took: Duration) {
-        let phase = match phase {
-            Phase::Wait => "wait",
-            Phase::Resolve => "resolve",
-            Phase::Download => "download",
-            Phase::Store => "store",
-            Phase::Mount => "mount",
-        };
+        let phase = phase.name();
         self.0.phase_duration.get_or_create(&Part { phase }).observe(took.as_secs_f64());
     }
 

@@ -26,6 +26,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Semaphore};
+use tracing::Instrument as _;
 
 use backoff::Backoff;
 pub use backoff::MAX_PAUSE;
@@ -46,7 +47,7 @@ use crate::artifact::path::TreePath;
 use crate::artifact::validation::Validation;
 use crate::credentials::{Fingerprint, Logins};
 use crate::observability::metrics::{Metrics, Phase};
-use crate::observability::task;
+use crate::observability::{task, trace};
 use crate::reference::Digest;
 use crate::registry::Registry;
 use crate::store::{Store, StoredTree};
@@ -268,7 +269,8 @@ impl Puller {
         let metrics = &self.config.metrics;
         let (waiting, asked) = (metrics.waiting(), Instant::now());
         progress.asks(asked);
-        let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
+        let turn = self.slots.acquire().instrument(trace::phase(Phase::Wait)).await;
+        let _slot = turn.map_err(|e| PullError::Panicked(e.to_string()))?;
         drop(waiting);
         let (_running, start) = (metrics.running(), Instant::now());
         progress.begins(start);

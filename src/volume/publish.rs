@@ -13,6 +13,7 @@ use super::secrets::Found;
 use super::{ClearError, PublishRequest, Volumes};
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
+use crate::observability::trace;
 use crate::pull::{
     Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis,
 };
@@ -144,7 +145,8 @@ impl Volumes {
             pulled.iter().for_each(|pulled| telling.odd(pulled));
         }
         let start = Instant::now();
-        let published = self.mount(request, pulled, &composition)?;
+        let mount = || self.mount(request, pulled, &composition);
+        let published = trace::phase(Phase::Mount).in_scope(mount)?;
         self.puller.metrics().phase(Phase::Mount, start.elapsed());
         Ok(published)
     }
