@@ -14,11 +14,13 @@ demo: ## Run the driver, a registry and kubelet's calls; no root, no set-up, not
 
 test: ## Run all tests (SKILLMOUNT_TEST_NO_NAMESPACES=1 skips those that mount)
 	$(CARGO) test --all-targets
+	$(CARGO) test --features otel --test otel
 	$(CARGO) test --doc
 
 lint: ## Check format, lints, documentation and dependencies
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) clippy --features otel --test otel -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \
 		echo '$(CARGO) deny check'; $(CARGO) deny check; \

@@ -43,6 +43,25 @@ pub(crate) fn parse(text: &str) -> Option<Signed> {
     Some(Signed { negative: negative && !length.is_zero(), length })
 }
 
+/// A duration as Go prints it, cut to milliseconds: `350ms`, `1.2s`, `2m3.05s`, `1h0m0s`.
+pub(crate) fn text(duration: Duration) -> String {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    if seconds == 0 && millis > 0 {
+        return format!("{millis}ms");
+    }
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    let above = match (hours, minutes) {
+        (0, 0) => String::new(),
+        (0, minutes) => format!("{minutes}m"),
+        (hours, minutes) => format!("{hours}h{minutes}m"),
+    };
+    let fraction = match millis {
+        0 => String::new(),
+        millis => format!(".{millis:03}").trim_end_matches('0').to_owned(),
+    };
+    format!("{above}{seconds}{fraction}s")
+}
+
 /// A duration and its sign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Signed {
@@ -60,6 +79,25 @@ impl Signed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_go_does() {
+        for (micros, expected) in [
+            (0, "0s"),
+            (999, "0s"),
+            (1_000, "1ms"),
+            (350_999, "350ms"),
+            (1_000_000, "1s"),
+            (1_200_000, "1.2s"),
+            (59_050_000, "59.05s"),
+            (60_000_000, "1m0s"),
+            (123_456_789, "2m3.456s"),
+            (3_600_000_000, "1h0m0s"),
+            (86_399_000_000, "23h59m59s"),
+        ] {
+            assert_eq!(text(Duration::from_micros(micros)), expected);
+        }
+    }
 
     #[test]
     fn durations_are_read_as_go_writes_them() {

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod credentials;
 pub mod csi;
 mod duration;
+pub mod events;
 pub mod kube;
 pub mod layout;
 pub mod mount;

@@ -7,6 +7,8 @@
 mod attributes;
 #[path = "deploy/chart.rs"]
 mod chart;
+#[path = "deploy/events.rs"]
+mod events;
 #[path = "deploy/monitoring.rs"]
 mod monitoring;
 #[path = "deploy/providers.rs"]
@@ -101,7 +103,7 @@ fn flags() -> BTreeSet<String> {
     let help = String::from_utf8(output.stdout).unwrap();
     let lines = help.lines().map(str::trim_start).map(|line| line.trim_start_matches("-h, "));
     let flags = lines.filter(|line| line.starts_with("--"));
-    flags.map(|line| line.split([' ', ',']).next().unwrap().to_owned()).collect()
+    flags.map(|line| line.split([' ', ',', '[']).next().unwrap().to_owned()).collect()
 }
 
 #[test]
@@ -227,7 +229,7 @@ fn by_default_the_driver_may_ask_the_api_server_for_nothing() {
     assert_eq!(base("serviceaccount.yaml").text("automountServiceAccountToken"), "false");
     assert_eq!(pod_spec().text("automountServiceAccountToken"), "false");
     for (path, document) in documents() {
-        if secret_access::gives_rights(&path) {
+        if secret_access::gives_rights(&path) || events::gives_rights(&path) {
             continue;
         }
         let kind = document.text("kind");

@@ -1,17 +1,19 @@
-//! Flags of the driver alone: what it may ask the Kubernetes API for.
+//! Flags of the driver alone: what it may ask the Kubernetes API for, and tell it.
 
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args};
 
 use super::Failure;
+use crate::events::{Events, Reporter, Writer};
 use crate::kube::{
     Api, ApiConfig, ApiServer, CALL_TIMEOUT, SecretAccess, SetupError, UnknownAccess,
 };
+use crate::observability::metrics::Metrics;
 use crate::volume::PodSecrets;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Secrets of pods")]
+#[command(next_help_heading = "Kubernetes API")]
 pub(super) struct KubeArgs {
     /// As whom Secrets are read through the Kubernetes API: none (they are not), pod-token,
     /// impersonate or driver
@@ -24,6 +26,11 @@ pub(super) struct KubeArgs {
     #[arg(long, value_name = "BOOL", env = "SKILLMOUNT_IMAGE_PULL_SECRETS",
           default_value_t = true, action = ArgAction::Set)]
     image_pull_secrets: bool,
+    /// Whether pods get events about their skills, in the words that kubelet has for images
+    #[arg(long, value_name = "BOOL", env = "SKILLMOUNT_EVENTS", default_value_t = false,
+          action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_missing_value = "true")]
+    events: bool,
     /// File that says where the API server is and how to log in there [default: as for every
     /// container of the cluster]
     #[arg(long, value_name = "FILE", env = "SKILLMOUNT_KUBECONFIG")]
@@ -38,27 +45,38 @@ impl KubeArgs {
     /// What reads Secrets, if that is allowed. Without that no file is read, and no client made.
     pub(super) fn pod_secrets(&self, node: &str) -> Result<Option<PodSecrets>, Failure> {
         let Some(access) = self.secret_access else {
-            return match self.kubeconfig {
-                None => Ok(None),
-                Some(_) => {
-                    Err(Failure::Usage("--kubeconfig has no use without --secret-access".into()))
-                }
-            };
+            if self.kubeconfig.is_some() && !self.events {
+                let problem = "--kubeconfig has no use without --secret-access or --events";
+                return Err(Failure::Usage(problem.into()));
+            }
+            return Ok(None);
         };
-        let setup = || -> Result<Api, SetupError> {
-            let server = match &self.kubeconfig {
-                None => ApiServer::in_cluster(),
-                Some(path) => ApiServer::from_kubeconfig(path),
-            };
-            Api::new(ApiConfig {
-                server: server?,
-                access,
-                node: node.into(),
-                timeout: CALL_TIMEOUT,
-            })
-        };
-        let api = setup().map_err(|error| Failure::usage(&error))?;
+        let api = self.api(access, node).map_err(|error| Failure::usage(&error))?;
         Ok(Some(PodSecrets { api, image_pull_secrets: self.image_pull_secrets }))
+    }
+
+    /// What tells pods, if that is wanted, and what has to run for that. As the driver itself,
+    /// whoever reads Secrets.
+    pub(super) fn events(
+        &self,
+        driver: &str,
+        node: &str,
+        metrics: Metrics,
+    ) -> Result<Option<(Events, Writer)>, Failure> {
+        if !self.events {
+            return Ok(None);
+        }
+        let api = self.api(SecretAccess::Driver, node).map_err(|error| Failure::usage(&error))?;
+        let reporter = Reporter { driver: driver.into(), node: node.into() };
+        Ok(Some(Events::new(api, reporter, metrics)))
+    }
+
+    fn api(&self, access: SecretAccess, node: &str) -> Result<Api, SetupError> {
+        let server = match &self.kubeconfig {
+            None => ApiServer::in_cluster(),
+            Some(path) => ApiServer::from_kubeconfig(path),
+        };
+        Api::new(ApiConfig { server: server?, access, node: node.into(), timeout: CALL_TIMEOUT })
     }
 }
 
@@ -75,11 +93,19 @@ mod tests {
         kube: KubeArgs,
     }
 
-    fn parse(flags: &[&str]) -> Result<Option<PodSecrets>, String> {
+    fn args(flags: &[&str]) -> Result<KubeArgs, String> {
         install_crypto_provider();
         let flags = std::iter::once(&"skillmount").chain(flags);
-        let parsed = Only::try_parse_from(flags).map_err(|error| error.to_string())?;
-        parsed.kube.pod_secrets("node-1").map_err(|failure| format!("{failure:?}"))
+        Ok(Only::try_parse_from(flags).map_err(|error| error.to_string())?.kube)
+    }
+
+    fn parse(flags: &[&str]) -> Result<Option<PodSecrets>, String> {
+        args(flags)?.pod_secrets("node-1").map_err(|failure| format!("{failure:?}"))
+    }
+
+    fn tells(flags: &[&str]) -> Result<bool, String> {
+        let events = args(flags)?.events("driver", "node-1", Metrics::default());
+        events.map(|events| events.is_some()).map_err(|failure| format!("{failure:?}"))
     }
 
     #[test]
@@ -105,11 +131,25 @@ mod tests {
         }
         for (flags, problem) in [
             (&["--secret-access=all"][..], "must be one of none, pod-token, impersonate, driver"),
-            (&[&kubeconfig], "--kubeconfig has no use without --secret-access"),
+            (&[&kubeconfig], "--kubeconfig has no use without --secret-access or"),
             (&["--secret-access=driver", "--kubeconfig=/nowhere"], "cannot read"),
         ] {
             let error = parse(flags).unwrap_err();
             assert!(error.contains(problem), "{flags:?}: {error}");
         }
+        // Events need no access to Secrets, and give none.
+        assert!(parse(&["--events", &kubeconfig]).unwrap().is_none());
+        for (flags, expected) in [
+            (&[][..], false),
+            (&["--events=false"], false),
+            (&["--secret-access=driver", &kubeconfig], false),
+            (&["--events", &kubeconfig], true),
+            (&["--events=true", &kubeconfig], true),
+            (&["--events", "--secret-access=pod-token", &kubeconfig], true),
+        ] {
+            assert_eq!(tells(flags), Ok(expected), "{flags:?}");
+        }
+        let error = tells(&["--events", "--kubeconfig=/nowhere"]).unwrap_err();
+        assert!(error.contains("cannot read"), "{error}");
     }
 }

@@ -7,7 +7,7 @@ use clap::Args;
 use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::args::{LimitArgs, LogArgs, RegistryArgs};
 use super::garbage::{GarbageArgs, ScrubArgs};
@@ -20,9 +20,11 @@ use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
 use crate::csi::node::NodeService;
 use crate::csi::server::{self, socket_path};
+use crate::events::{DRAIN, Events, Writer};
 use crate::mount::KernelMounter;
 use crate::observability::chain;
 use crate::observability::http::{HttpEndpoint, NotAnEndpoint};
+use crate::observability::trace::Traces;
 use crate::observability::{logging, task};
 use crate::pull::{PullConfig, Puller};
 use crate::registration::Registrar;
@@ -90,7 +92,8 @@ impl NodeArgs {
         if self.node_id.is_empty() || self.node_id.len() > 256 {
             return Err(Failure::Usage("--node-id must have 1 to 256 bytes".into()));
         }
-        let log_level = logging::init(self.log.log_format, &self.log.log_level)
+        let traces = Traces::from_environment().map_err(|e| Failure::usage(&e))?;
+        let log_level = logging::init(self.log.log_format, &self.log.log_level, &traces)
             .map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
         let health = Arc::new(Health::default());
@@ -105,6 +108,7 @@ impl NodeArgs {
             node_files: Arc::new(self.policy.node_files()),
             providers: self.providers.providers(health.metrics.clone())?,
         };
+        let events = self.kube.events(&self.driver_name, &self.node_id, health.metrics.clone())?;
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             driver_name = self.driver_name,
@@ -123,7 +127,10 @@ impl NodeArgs {
         );
         raise_file_limit();
         forbid_core_dumps();
-        runtime()?.block_on(self.serve(&socket, registry, pulls, sources, &health))
+        let outcome =
+            runtime()?.block_on(self.serve(&socket, registry, pulls, sources, events, &health));
+        traces.finish();
+        outcome
     }
 
     async fn serve(
@@ -132,6 +139,7 @@ impl NodeArgs {
         registry: Registry,
         pulls: PullConfig,
         sources: Sources,
+        events: Option<(Events, Writer)>,
         health: &Arc<Health>,
     ) -> Result<(), Failure> {
         let stop = stop().map_err(|e| Failure::failed(&e))?;
@@ -147,8 +155,9 @@ impl NodeArgs {
         let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
         let puller = Arc::new(Puller::new(registry.clone(), store.clone(), pulls));
         puller.flush_leftovers();
-        let volumes = Volumes::new(store, mounter, puller.clone()).with_sources(sources);
-        let volumes = Arc::new(volumes);
+        let (events, writer) = events.unzip();
+        let volumes = Volumes::new(store, mounter, puller.clone());
+        let volumes = Arc::new(volumes.with_sources(sources).with_events(events));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
         tracing::info!(
             published = recovered.published,
@@ -173,6 +182,10 @@ impl NodeArgs {
             told.stopping();
             stopping.send_replace(true);
         });
+        // Until the last call has ended.
+        let (served, has_served) = oneshot::channel::<()>();
+        let writing =
+            writer.map(|writer| tokio::spawn(writer.run(async { drop(has_served.await) })));
         let identity = IdentityService::new(self.driver_name.clone());
         let node = NodeService::new(self.node_id.clone(), volumes);
         let serving = async {
@@ -194,6 +207,11 @@ impl NodeArgs {
             Ok(())
         };
         tokio::try_join!(serving, registering, collecting, scrubbing)?;
+        drop(served);
+        if let Some(writing) = writing {
+            // Nobody waits longer for events than a stop has time.
+            drop(tokio::time::timeout(DRAIN, writing).await);
+        }
         tracing::info!("stopped; published volumes stay mounted");
         Ok(())
     }

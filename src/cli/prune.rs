@@ -8,6 +8,7 @@ use clap::Args;
 use super::{Failure, print};
 use crate::mount::KernelMounter;
 use crate::observability::logging::{self, LogFormat};
+use crate::observability::trace::Traces;
 use crate::pull::HumanBytes;
 use crate::pull::collect::{CollectPolicy, Occasion, collect};
 use crate::store::{Store, TreeUse, peek_records};
@@ -25,7 +26,8 @@ pub(super) struct PruneArgs {
 
 impl PruneArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        logging::init(LogFormat::Text, "warn").map_err(|e| Failure::usage(&e))?;
+        logging::init(LogFormat::Text, "warn", &Traces::default())
+            .map_err(|e| Failure::usage(&e))?;
         // Opening would make what is not there.
         peek_records(&self.state_dir).map_err(|e| Failure::failed(&e))?;
         let store = Store::open(&self.state_dir).map_err(|e| Failure::failed(&e))?;

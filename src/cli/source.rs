@@ -14,6 +14,7 @@ use crate::credentials::{Keyring, Logins};
 use crate::observability::chain;
 use crate::observability::logging::{self, LogFormat};
 use crate::observability::metrics::Metrics;
+use crate::observability::trace::Traces;
 use crate::pull::{Blame, PullError, diagnosis};
 use crate::registry::{Registry, install_crypto_provider};
 
@@ -50,7 +51,8 @@ fn validation(text: &str) -> Result<Validation, String> {
 impl SourceArgs {
     /// Sets up the process: logging, cryptography, the registry client.
     pub(super) fn registry(&self) -> Result<Registry, Failure> {
-        logging::init(LogFormat::Text, &self.log_level).map_err(|e| Failure::usage(&e))?;
+        logging::init(LogFormat::Text, &self.log_level, &Traces::default())
+            .map_err(|e| Failure::usage(&e))?;
         install_crypto_provider();
         Registry::new(self.registry.config()).map_err(|e| Failure::usage(&e))
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use tracing::{Instrument, Span};
 
 use super::request::{self, timeout};
@@ -20,6 +20,7 @@ use super::v1::{
     NodeStageVolumeResponse, NodeUnpublishVolumeRequest, NodeUnpublishVolumeResponse,
     NodeUnstageVolumeRequest, NodeUnstageVolumeResponse, VolumeCondition, VolumeUsage,
 };
+use crate::observability::trace;
 use crate::volume::Volumes;
 
 /// How long a publish may wait where the caller sets no deadline: kubelet's own (`csiTimeout`).
@@ -56,15 +57,18 @@ impl Node for NodeService {
         let ((call, span), start) = (self.call(), Instant::now());
         let deadline = deadline(start, timeout(request.metadata()));
         let volume_id = request.get_ref().volume_id.clone();
+        trace::call(&span, "NodePublishVolume", &volume_id);
         let outcome = match request::publish(request.into_inner()) {
             Err(error) => Err(error.into()),
             Ok(request) => {
                 let pod = format!("{}/{}", request.pod.namespace, request.pod.name);
                 tracing::debug!(call, volume_id, pod, ?request.attributes, "publish");
                 // tonic drops a handler whose caller has gone; this must run to its end.
-                detached(span, self.volumes.clone().publish(request, deadline)).await
+                let publish = self.volumes.clone().publish(request, deadline);
+                detached(span.clone(), publish).await
             }
         };
+        ended(&span, &outcome);
         match &outcome {
             Ok(done) => tracing::info!(
                 rpc = "NodePublishVolume", call, volume_id, code = "Ok", duration = ?start.elapsed(),
@@ -82,10 +86,12 @@ impl Node for NodeService {
     ) -> Result<Response<NodeUnpublishVolumeResponse>, Status> {
         let ((call, span), start) = (self.call(), Instant::now());
         let volume_id = request.get_ref().volume_id.clone();
+        trace::call(&span, "NodeUnpublishVolume", &volume_id);
         let outcome = match request::unpublish(request.into_inner()) {
             Err(error) => Err(error.into()),
-            Ok(request) => detached(span, self.volumes.clone().unpublish(request)).await,
+            Ok(request) => detached(span.clone(), self.volumes.clone().unpublish(request)).await,
         };
+        ended(&span, &outcome);
         match &outcome {
             Ok(()) => tracing::info!(
                 rpc = "NodeUnpublishVolume", call, volume_id, code = "Ok",
@@ -102,13 +108,16 @@ impl Node for NodeService {
     ) -> Result<Response<NodeGetVolumeStatsResponse>, Status> {
         let ((call, span), start) = (self.call(), Instant::now());
         let (volume_id, path) = request::stats(request.into_inner())?;
+        trace::call(&span, "NodeGetVolumeStats", &volume_id);
         let stats = self
             .volumes
             .clone()
             .stats(volume_id.clone(), path)
-            .instrument(span)
+            .instrument(span.clone())
             .await
-            .map_err(Status::from)
+            .map_err(Status::from);
+        ended(&span, &stats);
+        let stats = stats
             .inspect_err(|status| failed("NodeGetVolumeStats", call, &volume_id, start, status))?;
         let usage = |unit: Unit, amount: u64| {
             let amount = i64::try_from(amount).unwrap_or(i64::MAX);
@@ -178,6 +187,12 @@ impl Node for NodeService {
 
 fn unimplemented(rpc: &str) -> Status {
     Status::unimplemented(format!("{rpc} has no meaning for a skill volume"))
+}
+
+/// Tells the collector of traces, if there is one.
+fn ended<T>(span: &Span, outcome: &Result<T, Status>) {
+    let code = outcome.as_ref().err().map_or(Code::Ok, Status::code);
+    trace::ended(span, &code, code == Code::Ok);
 }
 
 fn failed(rpc: &str, call: u64, volume_id: &str, start: Instant, status: &Status) {

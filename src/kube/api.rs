@@ -1,13 +1,14 @@
-//! The requests themselves: one object by its name, as one of the callers that the flag allows.
+//! The requests themselves: one object each, as one of the callers that the flags allow.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Identity, Url};
+use reqwest::{Client, Identity, Method, RequestBuilder, StatusCode, Url};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
@@ -125,6 +126,11 @@ impl Api {
         self.access
     }
 
+    /// How long one request may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Whom the requests for one pod come from. `pod_token` counts for [`SecretAccess::PodToken`]
     /// only, and the driver's own token for the others only. Reads that from its file each time.
     pub async fn caller(&self, pod_token: &str) -> Result<Caller, CallError> {
@@ -178,25 +184,45 @@ impl Api {
         name: &Name,
         deadline: Instant,
     ) -> Result<T, CallError> {
+        let url = self.path(namespace, T::RESOURCE, Some(name.as_str()));
+        let body = self.exchange(caller, Method::GET, url, |get| get, deadline).await?;
+        T::decode(&body).map_err(CallError::Answer)
+    }
+
+    /// Where objects of a namespace are, or one of them.
+    pub(super) fn path(&self, namespace: &Name, resource: &str, name: Option<&str>) -> Url {
         let mut url = self.url.clone();
-        let (namespace, name) = (namespace.as_str(), name.as_str());
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty();
-            path.extend(["api", "v1", "namespaces", namespace, T::RESOURCE, name]);
+            path.extend(["api", "v1", "namespaces", namespace.as_str(), resource]);
+            path.extend(name);
         }
+        url
+    }
+
+    /// Sends one request, and returns the object that answers it.
+    pub(super) async fn exchange(
+        &self,
+        caller: &Caller,
+        method: Method,
+        url: Url,
+        with: impl FnOnce(RequestBuilder) -> RequestBuilder,
+        deadline: Instant,
+    ) -> Result<Bytes, CallError> {
+        let expected = if method == Method::POST { StatusCode::CREATED } else { StatusCode::OK };
         let call = async {
             // The semaphore is never closed.
             let _turn = self.turns.acquire().await.map_err(|_| CallError::Timeout)?;
             let failed = |error| CallError::failed(&error);
-            let request = self.client.get(url).headers(caller.0.clone());
-            let response = request.send().await.map_err(failed)?;
+            let request = self.client.request(method, url).headers(caller.0.clone());
+            let response = with(request).send().await.map_err(failed)?;
             let status = response.status();
-            if status != reqwest::StatusCode::OK {
+            if status != expected {
                 let (body, _) = web::body(response, MAX_REFUSAL).await.map_err(failed)?;
                 return Err(CallError::refused(status.as_u16(), &body));
             }
             match web::body(response, MAX_OBJECT).await.map_err(failed)? {
-                (body, true) => T::decode(&body).map_err(CallError::Answer),
+                (body, true) => Ok(body),
                 (_, false) => Err(CallError::TooLarge(MAX_OBJECT)),
             }
         };

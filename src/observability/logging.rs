@@ -3,10 +3,12 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
+
+use super::trace::{TARGET, Traces};
 
 /// `--log-format`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,17 +42,19 @@ pub enum LoggingError {
 #[derive(Clone, Debug)]
 pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
 
-/// Sets up logging for the whole process.
-pub fn init(format: LogFormat, level: &str) -> Result<LogLevel, LoggingError> {
+/// Sets up logging for the whole process, and what hears of traces.
+pub fn init(format: LogFormat, level: &str, traces: &Traces) -> Result<LogLevel, LoggingError> {
     let (filter, handle) = reload::Layer::new(parse(level)?);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
+    // Spans for collectors are in no line, and no level of the log keeps them from those.
+    let lines = lines.with_filter(filter).with_filter(filter_fn(|of| of.target() != TARGET));
     tracing_subscriber::registry()
-        .with(filter)
         .with(lines)
+        .with(traces.layer())
         .try_init()
         .map_err(|error| LoggingError::Twice(error.to_string()))?;
     Ok(LogLevel(handle))

@@ -63,6 +63,11 @@ struct Provided {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ending {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Answer {
     code: &'static str,
 }
@@ -80,6 +85,19 @@ pub enum Phase {
     Store,
     /// A volume is mounted and recorded.
     Mount,
+}
+
+impl Phase {
+    /// What metrics and traces call it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Resolve => "resolve",
+            Self::Download => "download",
+            Self::Store => "store",
+            Self::Mount => "mount",
+        }
+    }
 }
 
 /// What came of a question to a credential provider.
@@ -104,6 +122,33 @@ impl Provided {
             Provision::Timeout => "timeout",
         };
         Self { provider: provider.into(), outcome }
+    }
+}
+
+/// What came of an event for a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventOutcome {
+    /// The API server has it.
+    Written,
+    /// The pod has had too many.
+    Limited,
+    /// Too many waited.
+    Dropped,
+    /// The API server did not take it.
+    Failed,
+}
+
+impl EventOutcome {
+    const ALL: [Self; 4] = [Self::Written, Self::Limited, Self::Dropped, Self::Failed];
+
+    fn label(self) -> Ending {
+        let outcome = match self {
+            Self::Written => "written",
+            Self::Limited => "limited",
+            Self::Dropped => "dropped",
+            Self::Failed => "failed",
+        };
+        Ending { outcome }
     }
 }
 
@@ -148,6 +193,7 @@ struct Families {
     downloaded: Counter,
     registry_requests: Family<Answer, Counter>,
     credential_providers: Family<Provided, Counter>,
+    events: Family<Ending, Counter>,
     volumes: Gauge<u64, AtomicU64>,
     store_trees: Gauge<u64, AtomicU64>,
     store_bytes: Gauge<u64, AtomicU64>,
@@ -171,6 +217,7 @@ impl Default for Metrics {
             downloaded: Counter::default(),
             registry_requests: Family::default(),
             credential_providers: Family::default(),
+            events: Family::default(),
             volumes: Gauge::default(),
             store_trees: Gauge::default(),
             store_bytes: Gauge::default(),
@@ -225,6 +272,7 @@ impl Families {
             "Questions to credential providers",
             providers,
         );
+        all.register("events", "Events for pods, by what came of them", self.events.clone());
         all.register("volumes", "Volumes that are published here", self.volumes.clone());
         all.register("store_trees", "Trees in the store", self.store_trees.clone());
         let bytes = self.store_bytes.clone();
@@ -266,13 +314,7 @@ impl Metrics {
 
     /// A phase has succeeded.
     pub fn phase(&self, phase: Phase, took: Duration) {
-        let phase = match phase {
-            Phase::Wait => "wait",
-            Phase::Resolve => "resolve",
-            Phase::Download => "download",
-            Phase::Store => "store",
-            Phase::Mount => "mount",
-        };
+        let phase = phase.name();
         self.0.phase_duration.get_or_create(&Part { phase }).observe(took.as_secs_f64());
     }
 
@@ -296,6 +338,18 @@ impl Metrics {
     /// A credential provider was asked.
     pub fn provided(&self, provider: &str, answer: Provision) {
         self.0.credential_providers.get_or_create(&Provided::new(provider, answer)).inc();
+    }
+
+    /// Events are told.
+    pub fn events(&self) {
+        for outcome in EventOutcome::ALL {
+            drop(self.0.events.get_or_create(&outcome.label()));
+        }
+    }
+
+    /// An event was told, or lost.
+    pub fn event(&self, outcome: EventOutcome) {
+        self.0.events.get_or_create(&outcome.label()).inc();
     }
 
     /// What the store holds now.

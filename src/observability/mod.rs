@@ -6,6 +6,7 @@ pub mod logging;
 pub mod metrics;
 pub mod task;
 mod text;
+pub mod trace;
 
 use std::error::Error;
 

@@ -26,6 +26,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{Mutex, Semaphore};
+use tracing::Instrument as _;
 
 use backoff::Backoff;
 pub use backoff::MAX_PAUSE;
@@ -35,7 +36,7 @@ pub use error::{Blame, PullError};
 use flight::{Flight, Flights};
 pub use inspect::{Inspected, InspectedPart, inspect};
 pub use policy::PullPolicy;
-pub use progress::{HumanBytes, Progress, Step};
+pub use progress::{HumanBytes, Progress, Step, Took};
 pub use source::Source;
 pub use verification::Verification;
 
@@ -46,7 +47,7 @@ use crate::artifact::path::TreePath;
 use crate::artifact::validation::Validation;
 use crate::credentials::{Fingerprint, Logins};
 use crate::observability::metrics::{Metrics, Phase};
-use crate::observability::task;
+use crate::observability::{task, trace};
 use crate::reference::Digest;
 use crate::registry::Registry;
 use crate::store::{Store, StoredTree};
@@ -267,9 +268,12 @@ impl Puller {
         progress.enter(Step::Waiting);
         let metrics = &self.config.metrics;
         let (waiting, asked) = (metrics.waiting(), Instant::now());
-        let _slot = self.slots.acquire().await.map_err(|e| PullError::Panicked(e.to_string()))?;
+        progress.asks(asked);
+        let turn = self.slots.acquire().instrument(trace::phase(Phase::Wait)).await;
+        let _slot = turn.map_err(|e| PullError::Panicked(e.to_string()))?;
         drop(waiting);
         let (_running, start) = (metrics.running(), Instant::now());
+        progress.begins(start);
         metrics.phase(Phase::Wait, start - asked);
         // The wait for a turn is not the pull's fault: its time starts here.
         let limit = self.config.timeout;
@@ -285,7 +289,9 @@ impl Puller {
         let pulled = tokio::time::timeout(limit, pull)
             .await
             .map_err(|_| PullError::Timeout(limit.as_secs()))??;
-        metrics.pulled(start.elapsed());
+        let end = Instant::now();
+        progress.ends(end);
+        metrics.pulled(end - start);
         Ok(pulled)
     }
 

@@ -1,7 +1,11 @@
 //! How far a pull has come: counters that the pull writes and anybody may read.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::SetOnce;
 
 /// The steps of a pull, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +26,21 @@ pub struct Progress {
     step: AtomicU8,
     done: AtomicU64,
     total: AtomicU64,
+    /// When a registry was to be asked, and the pull began to wait for its turn.
+    asked: SetOnce<Instant>,
+    /// When it had its turn.
+    turn: OnceLock<Instant>,
+    /// When it was done.
+    ended: OnceLock<Instant>,
+}
+
+/// How long a pull took that asked a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Took {
+    /// From its turn on.
+    pub pull: Duration,
+    /// With the wait for its turn.
+    pub all: Duration,
 }
 
 impl Progress {
@@ -35,6 +54,37 @@ impl Progress {
 
     pub(super) fn advance(&self, bytes: u64) {
         self.done.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn asks(&self, now: Instant) {
+        // It asks once.
+        drop(self.asked.set(now));
+    }
+
+    pub(super) fn begins(&self, now: Instant) {
+        self.turn.get_or_init(|| now);
+    }
+
+    pub(super) fn ends(&self, now: Instant) {
+        self.ended.get_or_init(|| now);
+    }
+
+    /// Resolves when a registry is about to be asked, or was; for what the store answers, never.
+    pub async fn asked(&self) {
+        self.asked.wait().await;
+    }
+
+    /// Whether a registry was asked, or is about to be.
+    pub fn has_asked(&self) -> bool {
+        self.asked.initialized()
+    }
+
+    /// How long it took, or takes until now; none unless it has its turn to ask a registry.
+    pub fn took(&self) -> Option<Took> {
+        let (asked, turn) = (self.asked.get()?, self.turn.get()?);
+        // What it brought can be seen a moment before it ends.
+        let ended = self.ended.get().copied().unwrap_or_else(Instant::now);
+        Some(Took { pull: ended - *turn, all: ended - *asked })
     }
 
     /// The step the pull is in.

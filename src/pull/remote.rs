@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::judge;
 use super::source::{Origin, Source};
@@ -11,7 +12,7 @@ use super::walk::{Part, Parts, Remembered, Walk};
 use super::{Found, PullError, PullPolicy, PullRequest, Pulled, Puller, blocking, key_options};
 use super::{layers, progress::Progress, progress::Step};
 use crate::observability::metrics::Phase;
-use crate::observability::{chain, task};
+use crate::observability::{chain, task, trace};
 use crate::reference::{Digest, Selector};
 use crate::store::{self, FlushError, Staging, StoredTree, TreeInfo};
 use crate::unpack::DiskSink;
@@ -42,7 +43,8 @@ impl Puller {
             _ => None,
         };
         let walk = Walk::new(&self.registry, &self.config, request).with_store(&self.store);
-        let Parts { digest, parts, collection, documents } = walk.parts(known).await?;
+        let walked = walk.parts(known).instrument(trace::phase(Phase::Resolve)).await?;
+        let Parts { digest, parts, collection, documents } = walked;
         self.config.metrics.phase(Phase::Resolve, start.elapsed());
         self.remember(request, &digest, documents).await?;
         let found: Vec<Found> = stream::iter(parts)
@@ -121,13 +123,16 @@ impl Puller {
         let bounds = (self.config.limits, &self.downloads);
         let (held, source) = ((sink, staging), (&part.plan, part.opening.take()));
         let (unpacked, staging) =
-            layers::lay_out(&self.registry, &part.origin, source, held, bounds, progress).await?;
+            layers::lay_out(&self.registry, &part.origin, source, held, bounds, progress)
+                .instrument(trace::phase(Phase::Download))
+                .await?;
         progress.enter(Step::Storing);
         let downloaded = Instant::now();
         self.config.metrics.phase(Phase::Download, downloaded - start);
         let findings = part.findings.clone();
         let puller = self.clone();
-        let tree = blocking(move || puller.commit(part, key, unpacked, staging)).await??;
+        let commit = blocking(move || puller.commit(part, key, unpacked, staging));
+        let tree = commit.instrument(trace::phase(Phase::Store)).await??;
         self.config.metrics.phase(Phase::Store, downloaded.elapsed());
         self.flush(vec![tree.info.key.clone()]);
         Ok((tree, findings))

@@ -9,6 +9,7 @@ pub mod publish;
 pub mod recover;
 mod secrets;
 pub mod stats;
+mod telling;
 pub mod tokens;
 pub mod unpublish;
 
@@ -25,9 +26,11 @@ pub use logins::Sources;
 pub use publish::PublishError;
 pub use secrets::{PodSecrets, SecretsError};
 pub use stats::{Stats, StatsError};
+use telling::Teller;
 use tokens::ServiceAccountTokens;
 pub use unpublish::UnpublishError;
 
+use crate::events::Events;
 use crate::mount::{MountError, Mounter};
 use crate::observability::task;
 use crate::pull::Puller;
@@ -87,6 +90,8 @@ pub struct Volumes {
     /// How many publishes mount at a time: the kernel takes mounts one after the other, and more
     /// threads than processors only wait for each other.
     threads: Semaphore,
+    /// Who tells pods what becomes of their skills, where that is wanted.
+    teller: Option<Teller>,
 }
 
 impl std::fmt::Debug for Volumes {
@@ -106,12 +111,18 @@ impl Volumes {
             guard: Arc::default(),
             sources: Sources::default(),
             threads: Semaphore::new(THREADS_PER_PROCESSOR * processors),
+            teller: None,
         }
     }
 
     /// The same with more places to look for logins.
     pub fn with_sources(self, sources: Sources) -> Self {
         Self { sources, ..self }
+    }
+
+    /// The same that tells pods what becomes of their skills.
+    pub fn with_events(self, events: Option<Events>) -> Self {
+        Self { teller: events.map(Teller::new), ..self }
     }
 
     /// Runs a part of a publish that blocks, when a thread is free for it.

@@ -13,6 +13,7 @@ use super::secrets::Found;
 use super::{ClearError, PublishRequest, Volumes};
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
+use crate::observability::trace;
 use crate::pull::{
     Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis,
 };
@@ -24,7 +25,7 @@ use crate::store::{
 pub use error::PublishError;
 
 /// How many warnings of one volume are logged and recorded.
-const MAX_WARNINGS: usize = 100;
+pub(super) const MAX_WARNINGS: usize = 100;
 
 /// What a publish did, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Volumes {
             Begun::Published(published) => return Ok(published),
             Begun::Missing(pulls) => pulls,
         };
-        let pulled = self.pull_all(pulls, deadline).await?;
+        let pulled = self.pull_all(&request, pulls, deadline).await?;
         self.blocking(move |volumes| volumes.finish(&request, &pulled)).await?
     }
 
@@ -103,7 +104,12 @@ impl Volumes {
     fn serve(&self, request: &PublishRequest, found: Found) -> Result<Begun, PublishError> {
         let pulls = self.pulls(request, found)?;
         match self.puller.stored(&pulls) {
-            Some(pulled) => Ok(Begun::Published(self.finish(request, &pulled)?)),
+            Some(pulled) => {
+                if let Some(telling) = self.telling(request) {
+                    pulled.iter().for_each(|pulled| telling.arrived(pulled, None));
+                }
+                Ok(Begun::Published(self.finish(request, &pulled)?))
+            }
             None => Ok(Begun::Missing(pulls)),
         }
     }
@@ -135,8 +141,12 @@ impl Volumes {
         for (reference, warning) in warnings(pulled) {
             tracing::warn!(volume_id = request.volume_id, %reference, warning, "skill");
         }
+        if let Some(telling) = self.telling(request) {
+            pulled.iter().for_each(|pulled| telling.odd(pulled));
+        }
         let start = Instant::now();
-        let published = self.mount(request, pulled, &composition)?;
+        let mount = || self.mount(request, pulled, &composition);
+        let published = trace::phase(Phase::Mount).in_scope(mount)?;
         self.puller.metrics().phase(Phase::Mount, start.elapsed());
         Ok(published)
     }
@@ -193,12 +203,20 @@ impl Volumes {
     /// All pulls of the volume, side by side; the first failure is the volume's.
     async fn pull_all(
         &self,
+        request: &PublishRequest,
         pulls: Vec<PullRequest>,
         deadline: Instant,
     ) -> Result<Vec<Arc<Pulled>>, PublishError> {
-        let start = |request: PullRequest| (request.clone(), self.puller.pull(request));
+        let start = |pull: PullRequest| (pull.clone(), self.puller.pull(pull));
         let flights: Vec<_> = pulls.into_iter().map(start).collect();
-        let waits = flights.into_iter().map(|(request, flight)| wait(request, flight, deadline));
+        let telling = self.telling(request);
+        let waits = flights.into_iter().map(async |(pull, flight)| match &telling {
+            None => wait(pull, flight, deadline).await,
+            Some(telling) => {
+                let (source, progress) = (pull.source.clone(), flight.progress.clone());
+                telling.follow(&source, progress, wait(pull, flight, deadline)).await
+            }
+        });
         futures_util::future::try_join_all(waits).await
     }
 

@@ -55,6 +55,9 @@ impl Volumes {
 
     fn release(&self, request: &UnpublishRequest) -> Result<(), UnpublishError> {
         let volume_id = || request.volume_id.clone();
+        if let Some(teller) = &self.teller {
+            teller.forget(&request.volume_id);
+        }
         let mut targets: Vec<PathBuf> = vec![request.target.clone()];
         match self.store.record(&request.volume_id) {
             // Where we mounted counts, whatever the caller says.

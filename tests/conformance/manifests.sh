@@ -36,9 +36,12 @@ overlays=(base k3s microk8s k0s openshift)
 components=(monitoring dashboard network-policy credential-providers registry-hosts)
 # One of them or none, and after the others.
 accesses=('' secret-access-pod-token secret-access-impersonate secret-access-driver)
+# With none of the components or all, since every one more would double the sets; after the access,
+# as its comment says.
+last=('' events)
 # With nothing else, and with all of the components.
 alone=(host-network)
-# Not combined: microk8s uses the one, the accesses the other.
+# Not combined: microk8s uses the one, the accesses and events the other.
 used=(kubelet-root api-server-egress)
 declare -A values=(
     [base]=''
@@ -50,6 +53,7 @@ declare -A values=(
     [dashboard]='dashboard.enabled=true'
     [network-policy]='networkPolicy.enabled=true'
     [registry-hosts]='registry.hostsDir=/etc/containerd/certs.d'
+    [events]='events.enabled=true'
     [host-network]='hostNetwork=true'
     [secret-access-pod-token]='secretAccess.mode=pod-token'
     [secret-access-impersonate]='secretAccess.mode=impersonate'
@@ -161,84 +165,7 @@ same() { # what kustomize built, what Helm rendered
         diff -u --label kustomize --label helm "$work/ours" "$work/helms"
 }
 
-# --- The same objects ---------------------------------------------------------------------------
-
-# Nothing is forgotten: a directory that is new has to be named above.
-all_named() {
-    diff <(printf '%s\n' "${overlays[@]:1}" | sort) <(ls "$kustomize/overlays") &&
-        diff <(printf '%s\n' "${components[@]}" "${accesses[@]:1}" "${alone[@]}" "${used[@]}" | sort) \
-            <(ls "$kustomize/components")
-}
-
-# An overlay, the components of which bits are set, and another or none: $built, and $set for Helm.
-combine() {
-    local overlay=$1 bits=$2 last=$3 i dir=$work/overlay up component chosen=()
-    local resource=$kustomize/overlays/$overlay
-    [ "$overlay" != base ] || resource=$kustomize/base
-    rm -rf "$dir" && mkdir "$dir"
-    up=$(realpath --relative-to="$dir" .)
-    name=$overlay
-    set=namespace.create=true${values[$overlay]:+,${values[$overlay]}}
-    printf '%s\n' "resources: [$up/$resource]" 'components:' >"$dir/kustomization.yaml"
-    for i in "${!components[@]}"; do
-        (((bits >> i) & 1)) || continue
-        chosen+=("${components[i]}")
-    done
-    [ -z "$last" ] || chosen+=("$last")
-    for component in "${chosen[@]}"; do
-        echo "  - $up/$kustomize/components/$component" >>"$dir/kustomization.yaml"
-        name+=" + $component"
-        set+=,${values[$component]}
-    done
-    built=$work/built/${name// /}.yaml
-    kustomize build "$dir" >"$built"
-}
-
-# What one combination makes either way.
-compare() { # OVERLAY BITS LAST
-    local name set built
-    if combine "$@" 2>"$work/why" &&
-        render "$set" >"$work/rendered" 2>"$work/why" &&
-        same "$built" "$work/rendered" >"$work/why" 2>&1; then
-        cp "$work/rendered" "${built%.yaml}.helm.yaml"
-        passes "$what" "$name"
-    else
-        fails "$what" "$name"
-    fi
-}
-
-kustomize_and_helm() {
-    local what=equal overlay bits last all=$(((1 << ${#components[@]}) - 1))
-    have kustomize helm || return 0
-    mkdir "$work/built"
-    check complete "overlays and components" all_named
-    for overlay in "${overlays[@]}"; do
-        for ((bits = 0; bits <= all; bits++)); do
-            # Every set with the base; with what is an overlay of it, nothing and everything.
-            [ "$overlay" = base ] || ((bits == 0 || bits == all)) || continue
-            for last in "${accesses[@]}"; do
-                compare "$overlay" "$bits" "$last"
-            done
-        done
-    done
-    for last in "${alone[@]}"; do
-        compare base 0 "$last"
-        compare base "$all" "$last"
-    done
-    check "$what" "default values, but for the Namespace" defaults_differ_by_the_namespace
-}
-
-defaults_differ_by_the_namespace() {
-    render '' >"$work/defaults"
-    ! grep -q '^kind: Namespace' "$work/defaults" &&
-        kustomize build "$kustomize/base" >"$work/base" &&
-        canonical "$work/base" | without_namespace >"$work/ours" &&
-        canonical "$work/defaults" helm >"$work/helms" &&
-        diff -u --label kustomize --label helm "$work/ours" "$work/helms"
-}
-
-# The first document of what is sorted.
-without_namespace() { sed '1,/^---$/d'; }
+. tests/conformance/equal.sh
 
 # --- The chart by itself ------------------------------------------------------------------------
 
@@ -270,7 +197,7 @@ accepted() {
         /^        env:$/ { inside = 1; next }
         /^        [a-z]/ { inside = 0 }
         inside && /^        - name: / { name = $3 }
-        inside && /^          value: / { print name "=" $2 }' "$work/objects" | here)
+        inside && /^          value: / { gsub(/"/, "", $2); print name "=" $2 }' "$work/objects" | here)
     echo "${variables[@]}" "${arguments[@]}"
     [ "${arguments[0]}" = node ] || return 1
     ((${#arguments[@]} > ${2:-4} && ${#variables[@]} >= ${3:-1})) || return 1
@@ -320,7 +247,7 @@ chart_by_itself() {
         'credentials.verifyAllow needs credentials.verificationPolicy'
     check refused "an access that there is not" refused secretAccess.mode=all '/secretAccess/mode'
     check refused "a kubeconfig that nobody reads" refused \
-        secretAccess.kubeconfig.secret=a,secretAccess.kubeconfig.file=b 'needs a secretAccess.mode'
+        secretAccess.kubeconfig.secret=a,secretAccess.kubeconfig.file=b 'needs a secretAccess.mode or events.enabled'
     check refused "credential providers without programs" refused \
         credentialProviders.config=/etc/providers.yaml 'credentialProviders.binDir go together'
     check refused "files for no program" refused 'credentialProviders.files={/etc/azure.json}' \

@@ -14,10 +14,11 @@ use super::{Node, flags, load, root};
 const HELMS: &str = "global";
 /// Flags that the container's environment stands for, as in kustomize, whose patches address a
 /// variable by its name.
-const FROM_ENVIRONMENT: [(&str, &str); 6] = [
+const FROM_ENVIRONMENT: [(&str, &str); 7] = [
     ("--node-id", "NODE_NAME"),
     ("--kubelet-endpoint", "SKILLMOUNT_KUBELET_ENDPOINT"),
     ("--secret-access", "SKILLMOUNT_SECRET_ACCESS"),
+    ("--events", "SKILLMOUNT_EVENTS"),
     ("--registry-hosts-dir", "SKILLMOUNT_REGISTRY_HOSTS_DIR"),
     ("--image-credential-provider-config", "SKILLMOUNT_IMAGE_CREDENTIAL_PROVIDER_CONFIG"),
     ("--image-credential-provider-bin-dir", "SKILLMOUNT_IMAGE_CREDENTIAL_PROVIDER_BIN_DIR"),

@@ -13,6 +13,7 @@ mod backoff;
 mod canary;
 mod crash;
 mod deadline;
+mod events;
 mod faults;
 mod gc;
 mod login_order;

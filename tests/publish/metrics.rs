@@ -14,6 +14,7 @@ use crate::providers::Plugins;
 use crate::providers::node::flags;
 use crate::support::driver::connect;
 use crate::support::http::get;
+use crate::support::kube_api::KubeApi;
 
 pub(crate) const HTTP: &str = "--http-endpoint=127.0.0.1:0";
 
@@ -137,7 +138,10 @@ fn every_call_and_pull_is_counted() {
         let mut plugins = Plugins::new(&root);
         plugins.add("cloud", &["unused.example".into()]);
         let [config, bin_dir] = flags(&plugins);
-        let node = Node::start(&root, &[HTTP, &directory, &config, &bin_dir]).await;
+        let api = KubeApi::start().await;
+        let kubeconfig = format!("--kubeconfig={}", api.kubeconfig(&root).display());
+        let flags = [HTTP, &directory, &config, &bin_dir, "--events", &kubeconfig];
+        let node = Node::start(&root, &flags).await;
         let volume = |id, tag| Volume::new(&root, id, &registry.reference("team/code-review", tag));
 
         let scrape = Scrape::of(&node).await;
@@ -153,7 +157,13 @@ fn every_call_and_pull_is_counted() {
         let mut kubelet = RegistrationClient::new(connect(&socket).await);
         kubelet.notify_registration_status(registered).await.unwrap();
 
+        // Of the first Pulling and Pulled, of the second Pulled, of the third Pulling and Failed.
+        let events = "skillmount_events_total";
+        while Scrape::of(&node).await.all(events)[r#"{outcome="written"}"#] < 5 {
+            tokio::task::yield_now().await;
+        }
         let scrape = Scrape::of(&node).await;
+        assert_eq!(scrape.all(events).values().sum::<u64>(), 5);
         let calls = [
             (r#"{method="NodePublishVolume",code="NotFound"}"#, 1),
             (r#"{method="NodePublishVolume",code="Ok"}"#, 2),

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::support::auth::User;
 use crate::support::kube_api::docker_config;
-use crate::support::rights::Right;
+use crate::support::rights::{EVENTS, Right};
 
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
 
@@ -248,5 +248,51 @@ fn the_shipped_rights_are_enough_and_needed() {
             let (code, message) = super::refused(driver.publish(&other).await);
             assert_eq!(code, Code::FailedPrecondition, "{message}");
         }
+
+        let teller = teller(&root, self::api(&root, "driver", "node-1", &first)).await;
+        let told = |id| {
+            let volume = tenant.volume(&teller, id).attribute("pullPolicy", "IfNotPresent");
+            volume.secret(&registry.host(), "agent", CANARY)
+        };
+        teller.publish(&told("csi-1")).await.unwrap();
+        counted(&teller, "failed", 2).await;
+        apply("kustomize/components/events/clusterrole.yaml", "skillmount");
+        apply("kustomize/components/events/clusterrolebinding.yaml", "skillmount");
+        for right in EVENTS {
+            allowed(*right, true).await;
+        }
+        // The first as a new event, the second as a repeat of it.
+        for (id, count) in [("csi-2", 1), ("csi-3", 2)] {
+            teller.publish(&told(id)).await.unwrap();
+            counted(&teller, "written", count).await;
+        }
+        let described = kubectl(&["describe", "pod", "agent", "--namespace=team"], "");
+        let (_, events) = described.split_once("Events:").expect("events");
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        let events: Vec<_> = events.lines().map(words).collect();
+        let [_, _, _, event] = &events[..] else { panic!("{described}") };
+        let (before, after) = event.split_once(" (x2 over ").expect("a repeat");
+        assert!(before.starts_with("Normal Pulled "), "{event}");
+        let reference = &tenant.reference;
+        let end = format!(") csi.skillmount.dev Skill \"{reference}\" already present on node");
+        assert!(after.ends_with(&end), "{event}");
     });
+}
+
+/// A driver that reads no Secrets and writes events.
+async fn teller(root: &Path, api: Api) -> Driver {
+    let root = root.join("teller");
+    fs::create_dir(&root).unwrap();
+    Driver::start(&root, Setup { events: Some(api), ..Setup::default() }).await
+}
+
+/// Waits until so many events have come to this end.
+async fn counted(driver: &Driver, outcome: &str, count: u32) {
+    let series = format!("skillmount_events_total{{outcome=\"{outcome}\"}} {count}");
+    let attempts = async {
+        while !driver.series("skillmount_events_total").contains(&series) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), attempts).await.expect("events in time");
 }

@@ -17,6 +17,8 @@ use skillmount::csi::v1::identity_client::IdentityClient;
 use skillmount::csi::v1::node_client::NodeClient;
 use skillmount::csi::v1::volume_capability::{AccessMode, AccessType, MountVolume, access_mode};
 use skillmount::csi::v1::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
+use skillmount::events::{Events, Reporter};
+use skillmount::kube::Api;
 use skillmount::mount::{KernelMounter, Mounter};
 use skillmount::observability::metrics::Metrics;
 use skillmount::pull::{CollectPolicy, Collected, Occasion, PullConfig, Puller, Verification};
@@ -50,6 +52,8 @@ pub struct Setup {
     pub collect: CollectPolicy,
     /// Layers that are downloaded at once.
     pub downloads: usize,
+    /// Where events are written.
+    pub events: Option<Api>,
 }
 
 impl Default for Setup {
@@ -68,6 +72,7 @@ impl Default for Setup {
             providers: None,
             collect: CollectPolicy::default(),
             downloads: PullConfig::default().downloads,
+            events: None,
         }
     }
 }
@@ -80,6 +85,7 @@ pub struct Driver {
     client: Client,
     store: Weak<Store>,
     puller: Weak<Puller>,
+    metrics: Metrics,
 }
 
 /// What kubelet is to a driver. Clones share one connection.
@@ -126,17 +132,28 @@ impl Driver {
             Arc::new(Providers::load(config).expect("load the credential providers"))
         });
         let sources = Sources { pod_secrets: setup.pod_secrets, node_files, providers };
-        let volumes = Arc::new(volumes.with_sources(sources));
+        let metrics = Metrics::default();
+        let reporter = Reporter { driver: "csi.skillmount.dev".into(), node: "node-1".into() };
+        let events = setup.events.map(|api| Events::new(api, reporter, metrics.clone()));
+        let (events, writer) = events.unzip();
+        let volumes = Arc::new(volumes.with_sources(sources).with_events(events));
         volumes.recover().expect("recover");
         let socket = root.join("csi.sock");
         let listener = server::bind(&socket).await.expect("bind");
         let (stop, stopped) = oneshot::channel();
         let node = NodeService::new("node-1".into(), volumes);
-        let metrics = Metrics::default();
+        let counted = metrics.clone();
         let served = tokio::spawn(async move {
+            let (ended, has_ended) = oneshot::channel::<()>();
+            let writing =
+                writer.map(|writer| tokio::spawn(writer.run(async { drop(has_ended.await) })));
             let identity = IdentityService::new("csi.skillmount.dev".into());
             let stop = async { drop(stopped.await) };
-            server::serve(listener, identity, node, metrics, stop).await.expect("serve");
+            server::serve(listener, identity, node, counted, stop).await.expect("serve");
+            drop(ended);
+            if let Some(writing) = writing {
+                writing.await.expect("write what is left");
+            }
         });
         std::fs::create_dir_all(root.join("pods")).expect("make pods");
         let client = Client::connect(&socket).await;
@@ -147,7 +164,17 @@ impl Driver {
             client,
             store: weak,
             puller: weak_puller,
+            metrics,
         }
+    }
+
+    /// The series of a metric, sorted.
+    pub fn series(&self, name: &str) -> Vec<String> {
+        let text = self.metrics.text().expect("metrics");
+        let mut lines: Vec<String> =
+            text.lines().filter(|line| line.starts_with(name)).map(Into::into).collect();
+        lines.sort();
+        lines
     }
 
     pub fn client(&self) -> Client {

@@ -1,5 +1,5 @@
-//! An API server in this process that has pods and Secrets, remembers who asked for which, and can
-//! be told to refuse or to fail. What it answers is compared with Kubernetes' own description.
+//! An API server in this process that has pods and Secrets and takes events, remembers who asked for
+//! what, and can be told to refuse or to fail. What it answers is compared with Kubernetes' own description.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -22,9 +22,9 @@ use skillmount::volume::PodSecrets;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 
-use super::openapi;
 use super::rights::Right;
 use super::tls::Tls;
+use super::{kube_events, openapi};
 
 /// The driver's own token.
 pub const DRIVER_TOKEN: &str = "CANARY-driver-token";
@@ -59,6 +59,8 @@ pub struct Asked {
 struct State {
     objects: BTreeMap<String, Value>,
     troubles: BTreeMap<String, Trouble>,
+    /// The paths of events, in the order of their making.
+    events: Vec<String>,
     asked: Vec<Asked>,
     wrong: Vec<String>,
 }
@@ -85,12 +87,17 @@ impl Asked {
 
     /// What the caller has to be allowed for this request (KEP-5284 for impersonation).
     fn rights(&self) -> Vec<Right> {
-        assert_eq!(self.method, "GET");
         let template = openapi::template(&self.path);
-        let resource = match template.as_deref() {
-            Some("/api/v1/namespaces/{namespace}/pods/{name}") => "pods",
-            Some("/api/v1/namespaces/{namespace}/secrets/{name}") => "secrets",
-            other => panic!("{} is {other:?}", self.path),
+        let resource = match (self.method.as_str(), template.as_deref()) {
+            ("GET", Some("/api/v1/namespaces/{namespace}/pods/{name}")) => "pods",
+            ("GET", Some("/api/v1/namespaces/{namespace}/secrets/{name}")) => "secrets",
+            ("POST", Some("/api/v1/namespaces/{namespace}/events")) => {
+                return self.of_the_driver(("create", "", "events"));
+            }
+            ("PATCH", Some("/api/v1/namespaces/{namespace}/events/{name}")) => {
+                return self.of_the_driver(("patch", "", "events"));
+            }
+            (method, other) => panic!("{method} of {} is {other:?}", self.path),
         };
         match self.impersonate.as_slice() {
             [] => vec![("get", "", resource)],
@@ -102,6 +109,15 @@ impl Asked {
             }
             other => panic!("{other:?} is not constrained to the node"),
         }
+    }
+}
+
+impl Asked {
+    /// A right that the driver itself has, and uses as nobody else.
+    fn of_the_driver(&self, right: Right) -> Vec<Right> {
+        assert_eq!(self.authorization.as_deref(), Some(&*format!("Bearer {DRIVER_TOKEN}")));
+        assert_eq!(self.impersonate, []);
+        vec![right]
     }
 }
 
@@ -193,11 +209,33 @@ impl KubeApi {
         image_pull_secrets: bool,
         timeout: Duration,
     ) -> PodSecrets {
+        let api = self.api(directory, access.parse().unwrap(), timeout);
+        PodSecrets { api, image_pull_secrets }
+    }
+
+    /// What a driver on `node-1` is given to write events here.
+    pub fn events(&self, directory: &Path) -> Api {
+        self.api(directory, SecretAccess::Driver, Duration::from_secs(600))
+    }
+
+    fn api(&self, directory: &Path, access: SecretAccess, timeout: Duration) -> Api {
         skillmount::registry::install_crypto_provider();
         let server = ApiServer::from_kubeconfig(&self.kubeconfig(directory)).unwrap();
-        let access: SecretAccess = access.parse().unwrap();
-        let config = ApiConfig { server, access, node: "node-1".into(), timeout };
-        PodSecrets { api: Api::new(config).unwrap(), image_pull_secrets }
+        Api::new(ApiConfig { server, access, node: "node-1".into(), timeout }).unwrap()
+    }
+
+    /// The events that there are, in the order of their making.
+    pub fn all_events(&self) -> Vec<Value> {
+        let state = self.state.lock().unwrap();
+        assert_eq!(state.wrong, [""; 0], "this is not what Kubernetes takes");
+        state.events.iter().filter_map(|path| state.objects.get(path).cloned()).collect()
+    }
+
+    /// Waits until this was asked so often since the last call of [`Self::asked`].
+    pub async fn wait_for_asked(&self, count: usize) {
+        while self.state.lock().unwrap().asked.len() < count {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// A pod with these `imagePullSecrets`.
@@ -300,6 +338,8 @@ async fn answer(
         path: path.clone(),
         status: 0,
     };
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(Body::new(body), 1 << 20).await.unwrap();
     let trouble = state.lock().unwrap().troubles.get(&path).cloned();
     let (code, body) = {
         let mut state = state.lock().unwrap();
@@ -312,8 +352,24 @@ async fn answer(
             (Some(Trouble::Raw(code, body)), _) => (code, body, vec![]),
             (Some(Trouble::Redirect(_)), _) => (302, vec![], vec![]),
             (Some(Trouble::Silence | Trouble::Close), _) => (0, vec![], vec![]),
+            (None, _) if head.method == "POST" => {
+                let (event, wrong) = kube_events::made(&path, &body);
+                let answer = event.to_string().into_bytes();
+                let path = format!("{path}/{}", event["metadata"]["name"].as_str().unwrap());
+                assert!(!state.objects.contains_key(&path), "{path} is there");
+                state.events.push(path.clone());
+                state.objects.insert(path, event);
+                (201, answer, wrong)
+            }
+            (None, Some(_)) if head.method == "PATCH" => {
+                let kind = head.headers.get(header::CONTENT_TYPE);
+                assert_eq!(kind.unwrap(), "application/merge-patch+json");
+                let event = state.objects.get_mut(&path).unwrap();
+                let wrong = kube_events::merge(event, &path, &body);
+                (200, event.to_string().into_bytes(), wrong)
+            }
             (None, Some(object)) => {
-                let wrong = openapi::check_answer(&path, object);
+                let wrong = openapi::check_object("GET", &path, object);
                 (200, object.to_string().into_bytes(), wrong)
             }
             (None, None) => {

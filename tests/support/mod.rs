@@ -26,6 +26,7 @@ pub mod faults;
 pub mod gate;
 pub mod http;
 pub mod kube_api;
+mod kube_events;
 pub mod kubelet;
 mod listener;
 pub mod log;

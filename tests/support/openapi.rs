@@ -9,7 +9,7 @@ fn description() -> Value {
     serde_json::from_str(DESCRIPTION).unwrap()
 }
 
-/// The template of a path that can be read with GET: `/api/v1/namespaces/{namespace}/pods/{name}`.
+/// The template of a path: `/api/v1/namespaces/{namespace}/pods/{name}`.
 pub fn template(path: &str) -> Option<String> {
     let description = description();
     let known = description["paths"].as_object().unwrap();
@@ -22,11 +22,14 @@ pub fn template(path: &str) -> Option<String> {
     known.keys().find(fits).cloned()
 }
 
-/// What is wrong with an answer of status 200 to GET of a path.
-pub fn check_answer(path: &str, answer: &Value) -> Vec<String> {
+/// What is wrong with an object that answers a method of a path, or that is sent there to be
+/// stored.
+pub fn check_object(method: &str, path: &str, object: &Value) -> Vec<String> {
     let Some(template) = template(path) else { return vec![format!("{path} is no path")] };
-    let schema = &description()["paths"][&template]["get"]["answer"];
-    check(schema, answer)
+    match description()["paths"][&template][method.to_lowercase()].get("answer") {
+        Some(schema) => check(schema, object),
+        None => vec![format!("{method} is no method of {path}")],
+    }
 }
 
 /// What is wrong with a `Status`.

@@ -1,4 +1,4 @@
-//! What each kind of access to Secrets needs of RBAC, to the last verb. The requests of the driver
+//! What each kind of access to Secrets needs of RBAC, and what events do, to the last verb. The requests of the driver
 //! are compared with it, and so are the manifests: neither can drift from the other.
 
 /// A right: verb, API group, resource.
@@ -18,6 +18,9 @@ pub const RIGHTS: [(&str, &[Right]); 3] = [
     ),
     ("driver", &[("get", "", "pods"), ("get", "", "secrets")]),
 ];
+
+/// What the driver has to be allowed for `--events`.
+pub const EVENTS: &[Right] = &[("create", "", "events"), ("patch", "", "events")];
 
 /// The rights of one kind of access.
 pub fn of(access: &str) -> Vec<Right> {

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::openapi::{check_answer, check_status, template};
+use crate::support::openapi::{check_object, check_status, template};
 
 const POD: &str = "/api/v1/namespaces/team/pods/agent";
 const SECRET: &str = "/api/v1/namespaces/team/secrets/login";
@@ -14,7 +14,7 @@ fn secret(change: impl Fn(&mut Value)) -> Vec<String> {
         "metadata": {"name": "login", "namespace": "team", "uid": "1"},
     });
     change(&mut secret);
-    check_answer(SECRET, &secret)
+    check_object("GET", SECRET, &secret)
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn answers_are_compared_with_the_description() {
         secret(|secret| secret["metadata"]["uid"] = json!(1)),
         [".metadata.uid: not of type string"]
     );
-    let pod = |spec: Value| check_answer(POD, &json!({"metadata": {}, "spec": spec}));
+    let pod = |spec: Value| check_object("GET", POD, &json!({"metadata": {}, "spec": spec}));
     let containers = json!([{"name": "a"}]);
     assert_eq!(pod(json!({"containers": containers})), [""; 0]);
     assert_eq!(pod(json!({})), [".spec: lacks \"containers\""]);
@@ -52,4 +52,18 @@ fn paths_are_compared_with_the_description() {
     {
         assert_eq!(template(other), None);
     }
+}
+
+#[test]
+fn what_is_stored_is_compared_with_the_description() {
+    let path = "/api/v1/namespaces/team/events";
+    let event = json!({"metadata": {"name": "a.1"}, "involvedObject": {"kind": "Pod"}, "count": 1});
+    assert_eq!(check_object("POST", path, &event), [""; 0]);
+    assert_eq!(check_object("PATCH", &format!("{path}/a.1"), &event), [""; 0]);
+    assert_eq!(
+        check_object("POST", path, &json!({"involvedObject": {"pod": "a"}, "count": "1"})),
+        [": lacks \"metadata\"", ".count: not of type integer", ".involvedObject.pod: unknown"]
+    );
+    let none = format!("GET is no method of {path}");
+    assert_eq!(check_object("GET", path, &event), [none]);
 }

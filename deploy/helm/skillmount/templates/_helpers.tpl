@@ -62,9 +62,9 @@ app.kubernetes.io/component: node
 {{- fail "credentialProviders.files needs credentialProviders.config: no program reads them" -}}
 {{- end -}}
 {{- end -}}
-{{- $reads := ne .Values.secretAccess.mode "none" -}}
-{{- if and .Values.secretAccess.kubeconfig (not $reads) -}}
-{{- fail "secretAccess.kubeconfig needs a secretAccess.mode: the API server is asked for nothing" -}}
+{{- $asks := or .Values.events.enabled (ne .Values.secretAccess.mode "none") -}}
+{{- if and .Values.secretAccess.kubeconfig (not $asks) -}}
+{{- fail "secretAccess.kubeconfig needs a secretAccess.mode or events.enabled: the API server is asked for nothing" -}}
 {{- end -}}
 {{- with .Values.csiDriver -}}
 {{- $tokens := or .tokenRequests (eq $.Values.secretAccess.mode "pod-token") -}}
