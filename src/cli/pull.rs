@@ -16,7 +16,9 @@ use super::source::{SourceArgs, explain};
 use super::stop::stop;
 use super::{Failure, print, runtime};
 use crate::credentials::Logins;
-use crate::pull::{HumanBytes, PullFlight, PullPolicy, PullRequest, Pulled, Puller, Source, Step};
+use crate::pull::{
+    HumanBytes, PullConfig, PullFlight, PullPolicy, PullRequest, Pulled, Puller, Source, Step,
+};
 use crate::store::{Store, Totals, remove_tree};
 use crate::volume::attributes::Attributes;
 use crate::volume::compose::{Composition, compose};
@@ -59,7 +61,9 @@ impl PullArgs {
         };
         let scratch = Scratch::for_output(&output)?;
         let store = Store::open(&scratch.path.join("state")).map_err(|e| Failure::failed(&e))?;
-        let puller = Arc::new(Puller::new(registry, Arc::new(store), self.source.limits.config()));
+        // The store goes at the end.
+        let config = PullConfig { durable: false, ..self.source.limits.config() };
+        let puller = Arc::new(Puller::new(registry, Arc::new(store), config));
         let start = Instant::now();
         let pulled = runtime.block_on(async {
             let options = attributes.pull_options();

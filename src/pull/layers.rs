@@ -23,7 +23,7 @@ use crate::unpack::{Unpacked, Unpacker};
 /// How many bytes of one layer wait between the socket and the unpacker: enough to keep both sides
 /// busy, little enough to hold in memory. A chunk is what the socket gave, some 16 KiB; one may be
 /// larger than all of this, and then waits alone.
-const QUEUE: u32 = 512 << 10;
+const QUEUE: u32 = 1 << 20;
 
 /// How many layers are downloaded ahead of the one that is unpacked.
 const AHEAD: usize = 3;

@@ -74,6 +74,8 @@ pub struct PullConfig {
     pub verification: Verification,
     /// When trees go that nobody uses.
     pub collect: CollectPolicy,
+    /// Whether trees are brought to the disk once they are stored.
+    pub durable: bool,
     /// Where pulls are counted.
     pub metrics: Metrics,
 }
@@ -90,6 +92,7 @@ impl Default for PullConfig {
             refuse_status: vec![Status::Archived],
             verification: Verification::default(),
             collect: CollectPolicy::default(),
+            durable: true,
             metrics: Metrics::default(),
         }
     }

@@ -134,7 +134,9 @@ impl Puller {
         let commit = blocking(move || puller.commit(part, key, unpacked, staging));
         let tree = commit.instrument(trace::phase(Phase::Store)).await??;
         self.config.metrics.phase(Phase::Store, downloaded.elapsed());
-        self.flush(vec![tree.info.key.clone()]);
+        if self.config.durable {
+            self.flush(vec![tree.info.key.clone()]);
+        }
         Ok((tree, findings))
     }
 

@@ -6,15 +6,15 @@
 //! tree's description has the digest of the list.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawMode, openat, statat};
 
-use crate::reference::{Algorithm, Digest, Hasher};
+use crate::reference::{Algorithm, Hasher};
 
 /// How much of a file is read at a time, in bytes.
 const BUFFER: usize = 128 << 10;
@@ -90,7 +90,7 @@ pub(super) fn list(tree: BorrowedFd<'_>) -> io::Result<String> {
         text.push_str(&line(path, &found?.ok_or_else(not_a_file)?));
         Ok(())
     };
-    walk(tree, String::new(), &mut |_| Ok(()), &mut each)?;
+    walk(tree, &mut |_| Ok(()), &mut each)?;
     Ok(text)
 }
 
@@ -119,7 +119,7 @@ pub(super) fn compare(
         }
         Ok(())
     };
-    walk(tree, String::new(), pace, &mut each)?;
+    walk(tree, pace, &mut each)?;
     expected.keys().for_each(|path| tell(path, DamageKind::Missing));
     Ok(Some(damages))
 }
@@ -153,43 +153,77 @@ fn parse(list: &str) -> Option<BTreeMap<String, Sum>> {
     Some(sums)
 }
 
-/// Calls `each` in the order of the names. Follows no link.
-fn walk(dir: BorrowedFd<'_>, below: String, pace: Pace<'_>, each: Each<'_>) -> io::Result<()> {
-    if below.matches('/').count() > MAX_DEPTH {
-        return each(&below, Ok(None));
-    }
-    let names = match names(dir) {
-        Ok(names) => names,
-        Err(error) => return each(&below, Err(error)),
-    };
-    for name in names {
-        let path = format!("{below}{}", name.to_string_lossy());
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let kind = match statat(dir, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => (FileType::from_raw_mode(stat.st_mode), stat.st_mode),
-            Err(error) => {
-                each(&path, Err(error.into()))?;
-                continue;
-            }
+fn walk(tree: BorrowedFd<'_>, pace: Pace<'_>, each: Each<'_>) -> io::Result<()> {
+    Walk { pace, each, buffer: vec![0; BUFFER] }.dir(tree, "")
+}
+
+/// A walk over a tree.
+struct Walk<'a> {
+    pace: Pace<'a>,
+    each: Each<'a>,
+    buffer: Vec<u8>,
+}
+
+const OPEN: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+impl Walk<'_> {
+    /// Goes in the order of the names, and follows no link.
+    fn dir(&mut self, dir: BorrowedFd<'_>, below: &str) -> io::Result<()> {
+        if below.matches('/').count() > MAX_DEPTH {
+            return (self.each)(below, Ok(None));
+        }
+        let names = match names(dir) {
+            Ok(names) => names,
+            Err(error) => return (self.each)(below, Err(error)),
         };
-        match kind {
-            (FileType::Directory, _) => {
-                let flags = flags | OFlags::DIRECTORY;
-                match openat(dir, &name, flags, Mode::empty()) {
-                    Ok(fd) => walk(fd.as_fd(), format!("{path}/"), pace, each)?,
-                    Err(error) => each(&path, Err(error.into()))?,
-                }
+        for name in names {
+            let path = format!("{below}{}", name.to_string_lossy());
+            match self.entry(dir, &name) {
+                Ok(Entry::Dir(fd)) => self.dir(fd.as_fd(), &format!("{path}/"))?,
+                Ok(Entry::File(sum)) => (self.each)(&path, Ok(Some(sum)))?,
+                Ok(Entry::Other) => (self.each)(&path, Ok(None))?,
+                Err(error) => (self.each)(&path, Err(error))?,
             }
-            (FileType::RegularFile, mode) => {
-                let opened = openat(dir, &name, flags, Mode::empty());
-                let found =
-                    opened.map_err(io::Error::from).and_then(|fd| sum(File::from(fd), mode, pace));
-                each(&path, found.map(Some))?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, dir: BorrowedFd<'_>, name: &CStr) -> io::Result<Entry> {
+        let mode = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode;
+        match FileType::from_raw_mode(mode) {
+            FileType::Directory => {
+                Ok(Entry::Dir(openat(dir, name, OPEN | OFlags::DIRECTORY, Mode::empty())?))
             }
-            _ => each(&path, Ok(None))?,
+            FileType::RegularFile => {
+                let file = File::from(openat(dir, name, OPEN, Mode::empty())?);
+                Ok(Entry::File(self.sum(file, mode)?))
+            }
+            _ => Ok(Entry::Other),
         }
     }
-    Ok(())
+
+    fn sum(&mut self, mut file: File, mode: RawMode) -> io::Result<Sum> {
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        loop {
+            match file.read(&mut self.buffer) {
+                Ok(0) => break,
+                Ok(count) => {
+                    hasher.update(&self.buffer[..count]);
+                    (self.pace)(count)?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Sum { hex: hasher.finish().hex().to_owned(), executable: mode & 0o111 != 0 })
+    }
+}
+
+enum Entry {
+    Dir(OwnedFd),
+    File(Sum),
+    Other,
 }
 
 /// The names in a directory, sorted.
@@ -203,22 +237,4 @@ fn names(dir: BorrowedFd<'_>) -> io::Result<Vec<CString>> {
     }
     names.sort();
     Ok(names)
-}
-
-fn sum(mut file: File, mode: RawMode, pace: Pace<'_>) -> io::Result<Sum> {
-    let mut hasher = Hasher::new(Algorithm::Sha256);
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                pace(count)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let digest: Digest = hasher.finish();
-    Ok(Sum { hex: digest.hex().to_owned(), executable: mode & 0o111 != 0 })
 }

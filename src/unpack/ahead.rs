@@ -9,7 +9,7 @@ use std::thread::{Builder, Scope};
 const BLOCK: usize = 128 << 10;
 
 /// How many blocks there are between two stages. They are used again and again.
-const BLOCKS: usize = 4;
+const BLOCKS: usize = 8;
 
 /// A read that brings fewer bytes is handed on by itself.
 const TRICKLE: usize = 1 << 10;

@@ -9,8 +9,8 @@ use super::error::Problem;
 use super::stream::from_stream;
 
 const BLOCK: usize = 512;
-/// The read buffer at rest, in bytes.
-const BUFFER: usize = 128 << 10;
+/// The read buffer at rest, in bytes: for headers and small files. Larger content goes past it.
+const BUFFER: usize = 8 << 10;
 /// What one entry's headers may take, long names and PAX records included. 1 MiB is Go's limit
 /// for PAX records.
 const METADATA: u32 = 1 << 20;
