@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::inspect::{Output, one_line};
 use super::{Failure, print};
+use crate::observability::chain;
 use crate::store::{Verdict, peek_trees, peek_verify};
 
 #[derive(Debug, Args)]
@@ -32,56 +33,82 @@ impl VerifyArgs {
         keys.retain(|key| self.keys.is_empty() || self.keys.contains(key));
         let mut found = Vec::new();
         for key in keys {
-            let verdict =
-                peek_verify(&self.state_dir, &key).map_err(|error| Failure::failed(&error))?;
-            // Removed by the driver meanwhile.
-            if verdict != Verdict::Gone {
-                found.push((key, verdict));
+            match peek_verify(&self.state_dir, &key) {
+                // Removed by the driver meanwhile.
+                Ok(Verdict::Gone) => {}
+                Ok(Verdict::Whole) => found.push((key, State::Whole)),
+                Ok(Verdict::Unlisted) => found.push((key, State::Unknown)),
+                Ok(Verdict::Damaged(damages)) => {
+                    let damages = damages.iter().map(ToString::to_string).collect();
+                    found.push((key, State::Damaged(damages)));
+                }
+                // The others count all the same.
+                Err(error) => found.push((key, State::Unread(chain(&error)))),
             }
         }
         match self.output {
             Output::Text => print(&text(&found))?,
             Output::Json => print(&format!("{:#}\n", json(&found)))?,
         }
-        match found.iter().any(|(_, verdict)| matches!(verdict, Verdict::Damaged(_))) {
+        let is_bad = |state: &State| matches!(state, State::Damaged(_) | State::Unread(_));
+        match found.iter().any(|(_, state)| is_bad(state)) {
             true => Err(Failure::Told),
             false => Ok(()),
         }
     }
 }
 
-fn text(found: &[(String, Verdict)]) -> String {
-    let mut text = String::new();
-    let (mut whole, mut damaged, mut unlisted) = (0, 0, 0);
-    for (key, verdict) in found {
-        match verdict {
-            Verdict::Damaged(damages) => {
-                damaged += 1;
-                for damage in damages {
-                    text.push_str(&format!("tree {key}: {}\n", one_line(&damage.to_string())));
-                }
-            }
-            Verdict::Unlisted => {
-                unlisted += 1;
-                text.push_str(&format!("tree {key}: nobody knows what its files were\n"));
-            }
-            Verdict::Whole | Verdict::Gone => whole += 1,
+/// What is said of a tree.
+enum State {
+    Whole,
+    Unknown,
+    Damaged(Vec<String>),
+    /// It could not be verified at this moment.
+    Unread(String),
+}
+
+impl State {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Unknown => "unknown",
+            Self::Damaged(_) => "damaged",
+            Self::Unread(_) => "unread",
         }
     }
-    text.push_str(&format!("trees whole: {whole}, damaged: {damaged}, not known: {unlisted}\n"));
+
+    /// What is wrong.
+    fn findings(&self) -> &[String] {
+        match self {
+            Self::Whole | Self::Unknown => &[],
+            Self::Damaged(damages) => damages,
+            Self::Unread(error) => std::slice::from_ref(error),
+        }
+    }
+}
+
+fn text(found: &[(String, State)]) -> String {
+    let mut text = String::new();
+    for (key, state) in found {
+        for finding in state.findings() {
+            text.push_str(&format!("tree {key}: {}\n", one_line(finding)));
+        }
+        if matches!(state, State::Unknown) {
+            text.push_str(&format!("tree {key}: nobody knows what its files were\n"));
+        }
+    }
+    let count = |name| found.iter().filter(|(_, state)| state.name() == name).count();
+    text.push_str(&format!(
+        "trees whole: {}, damaged: {}, not known: {}\n",
+        count("whole"),
+        count("damaged") + count("unread"),
+        count("unknown")
+    ));
     text
 }
 
 /// The documented output for programs.
-fn json(found: &[(String, Verdict)]) -> Value {
-    let tree = |(key, verdict): &(String, Verdict)| {
-        let (state, damages) = match verdict {
-            Verdict::Damaged(damages) => ("damaged", damages.as_slice()),
-            Verdict::Unlisted => ("unknown", &[][..]),
-            Verdict::Whole | Verdict::Gone => ("whole", &[][..]),
-        };
-        let damages: Vec<_> = damages.iter().map(ToString::to_string).collect();
-        json!({ "key": key, "state": state, "damages": damages })
-    };
+fn json(found: &[(String, State)]) -> Value {
+    let tree = |(key, state): &(String, State)| json!({ "key": key, "state": state.name(), "damages": state.findings() });
     json!({ "trees": found.iter().map(tree).collect::<Vec<_>>() })
 }

@@ -12,10 +12,13 @@ use tokio::sync::oneshot;
 
 use super::Puller;
 use crate::observability::chain;
-use crate::store::{Verdict, VerifyError};
+use crate::store::{StoredTree, Verdict, VerifyError};
 
 /// How much is read in a second, in bytes: pods on the node read from the same disk.
 const RATE: u64 = 32 << 20;
+
+/// How far a round may fall behind and then catch up.
+const MAX_LAG: Duration = Duration::from_secs(1);
 
 /// The least of all priorities (`nice(1)`).
 const NICE: i32 = 19;
@@ -75,10 +78,14 @@ impl Puller {
     /// `stopped` is dropped.
     fn scrub(&self, stopped: &Receiver<()>) {
         let mut found = Scrubbed::default();
-        let (start, mut read) = (Instant::now(), 0_u64);
+        let (mut start, mut read) = (Instant::now(), 0_u64);
         let mut pace = |count: usize| {
             read = read.saturating_add(count as u64);
             let due = Duration::from_secs_f64(read as f64 / RATE as f64);
+            // What a slow disk has lost is not made up for.
+            if start.elapsed() > due + MAX_LAG {
+                (start, read) = (Instant::now(), 0);
+            }
             match stopped.recv_timeout(due.saturating_sub(start.elapsed())) {
                 Err(RecvTimeoutError::Timeout) => Ok(()),
                 _ => Err(io::ErrorKind::Interrupted.into()),
@@ -87,13 +94,15 @@ impl Puller {
         let mut keys: Vec<_> = self.store.trees().into_iter().map(|tree| tree.key).collect();
         keys.sort();
         for key in keys {
+            // Held, it stays the tree that is judged.
+            let Some(tree) = self.store.hold(&key) else { continue };
             match self.store.verify(&key, &mut pace) {
                 Ok(Verdict::Whole) => found.whole += 1,
                 Ok(Verdict::Unlisted) => found.unlisted += 1,
                 Ok(Verdict::Gone) => {}
                 Ok(Verdict::Damaged(damages)) => {
                     found.damaged += 1;
-                    self.condemn(&key, damages.iter().map(ToString::to_string).collect());
+                    self.condemn(tree, damages.iter().map(ToString::to_string).collect());
                 }
                 Err(VerifyError::Stopped) => return,
                 Err(error) => {
@@ -105,17 +114,17 @@ impl Puller {
         tracing::info!(whole, damaged, unlisted, "verified the stored trees");
     }
 
-    fn condemn(&self, key: &str, mut damages: Vec<String>) {
+    fn condemn(&self, tree: Arc<StoredTree>, mut damages: Vec<String>) {
         self.config.metrics.tree_damaged();
         damages.truncate(MAX_LOGGED);
-        let damages = damages.join(", ");
-        match self.store.condemn(key) {
-            Ok(Some(true)) => tracing::error!(
+        let (key, damages) = (tree.info.key.clone(), damages.join(", "));
+        match self.store.condemn(tree) {
+            Ok(Some(false)) => tracing::warn!(tree = key, damages, "removed a damaged tree"),
+            Ok(_) => tracing::error!(
                 tree = key,
                 damages,
                 "files of a tree are damaged and volumes show them; new pods get it anew"
             ),
-            Ok(_) => tracing::warn!(tree = key, damages, "removed a damaged tree"),
             Err(error) => tracing::error!(
                 tree = key,
                 damages,

@@ -151,8 +151,8 @@ pub(super) fn read_used<T>(
     Ok(Some(value))
 }
 
-/// [`read`], and when the file was written or last used.
-fn read_dated<T>(
+/// [`read`], and when the file was written or last used, for [`keep`].
+pub(super) fn read_dated<T>(
     path: &Path,
     quarantine: &Quarantine,
     parse: impl FnOnce(Vec<u8>) -> Result<T, String>,
@@ -166,27 +166,22 @@ fn read_dated<T>(
             }
         },
         Err(source) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        // These tell of this process or this moment, not of the file: it may be good.
-        Err(source)
-            if matches!(
-                source.raw_os_error(),
-                Some(
-                    libc::EMFILE
-                        | libc::ENFILE
-                        | libc::ENOMEM
-                        | libc::EINTR
-                        | libc::EACCES
-                        | libc::EPERM
-                )
-            ) =>
-        {
-            Err(FileError::Read { path: path.into(), source })
-        }
+        // The file may be good.
+        Err(source) if is_passing(&source) => Err(FileError::Read { path: path.into(), source }),
         Err(source) => {
             quarantine.take(path, &source);
             Ok(None)
         }
     }
+}
+
+/// Whether an error tells of this process or this moment, not of the file.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    let is_of_the_process = matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EACCES | libc::EPERM)
+    );
+    is_of_the_process || error.kind() == io::ErrorKind::Interrupted
 }
 
 /// What [`read`] parses: a JSON document that `check` accepts.
@@ -225,7 +220,7 @@ pub(super) fn read_file(path: &Path) -> io::Result<(Vec<u8>, SystemTime)> {
 const READ_NOTED: Duration = Duration::from_secs(24 * 3600);
 
 /// Makes a file that was `written` long ago and used now young again, once a day.
-fn keep(path: &Path, written: SystemTime) {
+pub(super) fn keep(path: &Path, written: SystemTime) {
     let now = SystemTime::now();
     if now.duration_since(written).is_ok_and(|age| age <= READ_NOTED) {
         return;

@@ -6,6 +6,8 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
+use std::path::Path;
+use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
@@ -77,21 +79,29 @@ pub(super) fn flush(shared: &Shared, key: &str) -> Result<(), FlushError> {
     if tree.is_durable() {
         return Ok(());
     }
+    // One after the other: a list is held in memory.
+    let _turn = shared.flush.lock().unwrap_or_else(PoisonError::into_inner);
     let path = tree.path();
     let dir = File::open(path).map_err(|source| FlushError::Sync { path: path.into(), source })?;
-    let list =
-        sums::list(dir.as_fd()).map_err(|source| FlushError::List { path: path.into(), source })?;
-    let name = sums::file_name(key);
-    atomic::write(&shared.layout.trees, &name, list.as_bytes(), Durability::Cached)?;
+    let sums = list(shared, key, &dir, path)?;
     rustix::fs::syncfs(&dir)
         .map_err(|errno| FlushError::Sync { path: path.into(), source: errno.into() })?;
-    let sums = Digest::sha256(list.as_bytes());
     // The mark must not be on disk before what it vouches for: its own bytes included.
-    let (durable, sums) = (true, Some(sums));
+    let durable = true;
     let description =
         Description { durable, sums, ..Description::new(&shared.boot_id, &tree.info) };
     write(shared, &description, Durability::Full)?;
     tree.note_use();
     tree.set_durable();
     Ok(())
+}
+
+/// Writes the list of a tree's files. Its digest; none if it is too long.
+fn list(shared: &Shared, key: &str, dir: &File, path: &Path) -> Result<Option<Digest>, FlushError> {
+    let list =
+        sums::list(dir.as_fd()).map_err(|source| FlushError::List { path: path.into(), source })?;
+    let Some(list) = list else { return Ok(None) };
+    let name = sums::file_name(key);
+    atomic::write(&shared.layout.trees, &name, list.as_bytes(), Durability::Cached)?;
+    Ok(Some(Digest::sha256(list.as_bytes())))
 }

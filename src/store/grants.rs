@@ -3,7 +3,8 @@
 //! Content is shared by digest, permission is not. A grant that cannot be read is no grant: its
 //! loss costs one request to the registry.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,18 +39,23 @@ fn file_name(repository: &Repository, digest: &Digest) -> String {
     format!("{}.json", Digest::sha256(format!("{repository}@{digest}").as_bytes()).hex())
 }
 
+fn path(shared: &Shared, repository: &Repository, digest: &Digest) -> PathBuf {
+    shared.layout.grants.join(file_name(repository, digest))
+}
+
+/// With when it was written or was last good for something.
 fn load(
     shared: &Shared,
     repository: &Repository,
     digest: &Digest,
-) -> Result<Option<Document>, FileError> {
+) -> Result<Option<(Document, SystemTime)>, FileError> {
     let is_ours = |document: &Document| {
         document.version == VERSION
             && document.repository == *repository
             && document.digest == *digest
     };
-    let path = shared.layout.grants.join(file_name(repository, digest));
-    atomic::read_used(&path, &shared.quarantine, atomic::json(is_ours))
+    let path = path(shared, repository, digest);
+    atomic::read_dated(&path, &shared.quarantine, atomic::json(is_ours))
 }
 
 /// The caller holds the lock on grants: this reads, changes and writes.
@@ -59,14 +65,22 @@ pub(super) fn add(
     digest: &Digest,
     identities: &[Identity],
 ) -> Result<(), FileError> {
-    let mut document = load(shared, repository, digest)?.unwrap_or_else(|| Document {
+    let new = || Document {
         version: VERSION,
         repository: repository.clone(),
         digest: digest.clone(),
         everyone: false,
         identities: Vec::new(),
-    });
+    };
+    let (mut document, written) =
+        load(shared, repository, digest)?.map_or_else(|| (new(), None), |(d, at)| (d, Some(at)));
+    let keep = || {
+        if let Some(written) = written {
+            atomic::keep(&path(shared, repository, digest), written);
+        }
+    };
     if document.everyone {
+        keep();
         return Ok(());
     }
     let known = document.identities.len();
@@ -80,6 +94,7 @@ pub(super) fn add(
     if document.everyone {
         document.identities.clear();
     } else if document.identities.len() == known {
+        keep();
         return Ok(());
     }
     let excess = document.identities.len().saturating_sub(MAX_IDENTITIES);
@@ -94,7 +109,7 @@ pub(super) fn covers(
     digest: &Digest,
     identities: &[Identity],
 ) -> Result<bool, FileError> {
-    let Some(document) = load(shared, repository, digest)? else {
+    let Some((document, written)) = load(shared, repository, digest)? else {
         return Ok(false);
     };
     let is_covered = document.everyone
@@ -102,6 +117,10 @@ pub(super) fn covers(
             Identity::Anonymous => false,
             Identity::Login(hash) => document.identities.contains(hash),
         });
+    // Who is refused keeps nothing.
+    if is_covered {
+        atomic::keep(&path(shared, repository, digest), written);
+    }
     Ok(is_covered)
 }
 
@@ -117,5 +136,7 @@ pub(super) fn exists(
     repository: &Repository,
     digest: &Digest,
 ) -> Result<bool, FileError> {
-    Ok(load(shared, repository, digest)?.is_some())
+    let Some((_, written)) = load(shared, repository, digest)? else { return Ok(false) };
+    atomic::keep(&path(shared, repository, digest), written);
+    Ok(true)
 }

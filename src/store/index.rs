@@ -38,6 +38,8 @@ struct Inner {
     pinned: BTreeSet<String>,
     /// The volumes that show a tree whose files were found damaged, and its key.
     damaged: HashMap<String, String>,
+    /// What was put aside for them, and who still shows it.
+    orphans: HashMap<String, BTreeSet<String>>,
 }
 
 impl Inner {
@@ -120,16 +122,47 @@ impl Index {
         inner.trees.remove(key)
     }
 
-    /// Takes a damaged tree out, and remembers the volumes that show it. With it, whether it is in
-    /// use.
-    pub(super) fn condemn(&self, key: &str) -> Option<(Arc<StoredTree>, bool)> {
+    /// Takes a damaged tree out, of which nobody but the caller has another `Arc` that matters, and
+    /// remembers the volumes that show it. Whether it is in use; nothing if it is not in here.
+    pub(super) fn condemn(&self, tree: &Arc<StoredTree>) -> Option<bool> {
         let mut inner = self.write();
-        let in_use = inner.is_in_use(inner.trees.get(key)?);
-        let shows = |trees: &BTreeSet<String>| trees.contains(key);
-        let volumes = inner.volumes.iter().filter(|(_, trees)| shows(trees));
-        let volumes: Vec<_> = volumes.map(|(volume, _)| (volume.clone(), key.to_owned())).collect();
+        let key = &tree.info.key;
+        if !Arc::ptr_eq(inner.trees.get(key)?, tree) {
+            return None;
+        }
+        let volumes = inner.volumes.iter().filter(|(_, trees)| trees.contains(key));
+        let volumes: Vec<_> = volumes.map(|(volume, _)| (volume.clone(), key.clone())).collect();
+        // The index's, and the caller's.
+        let in_use = Arc::strong_count(tree) > 2 || inner.pinned.contains(key);
+        let in_use = in_use || !volumes.is_empty();
         inner.damaged.extend(volumes);
-        Some((inner.trees.remove(key)?, in_use))
+        inner.trees.remove(key);
+        Some(in_use)
+    }
+
+    /// The condemned tree `key` has its files at `name` now.
+    pub(super) fn put_aside(&self, key: &str, name: String) {
+        let mut inner = self.write();
+        let damaged = inner.damaged.iter().filter(|(_, damaged)| *damaged == key);
+        let volumes: BTreeSet<_> = damaged.map(|(volume, _)| volume.clone()).collect();
+        // Where no volume is known to show it, the next open will know.
+        if !volumes.is_empty() {
+            inner.orphans.insert(name, volumes);
+        }
+    }
+
+    /// What nobody shows any more of what was put aside, once the volume `volume_id` is gone.
+    pub(super) fn released(&self, volume_id: &str) -> Vec<String> {
+        let mut inner = self.write();
+        let mut released = Vec::new();
+        inner.orphans.retain(|name, volumes| {
+            if volumes.remove(volume_id) && volumes.is_empty() {
+                released.push(name.clone());
+                return false;
+            }
+            true
+        });
+        released
     }
 
     /// The damaged tree that a volume shows.

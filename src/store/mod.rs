@@ -167,9 +167,15 @@ impl Store {
     }
 
     /// Takes a damaged tree out of the store, so that it is pulled again. What is mounted of it
-    /// stays. Whether it was in use; nothing if it is not in the store.
-    pub fn condemn(&self, key: &str) -> Result<Option<bool>, DiscardError> {
-        verify::condemn(&self.shared, &self.next_staging, key)
+    /// stays. Whether it was in use; nothing if it is not in the store any more.
+    pub fn condemn(&self, tree: Arc<StoredTree>) -> Result<Option<bool>, DiscardError> {
+        verify::condemn(&self.shared, &self.next_staging, tree)
+    }
+
+    /// A tree that is to be looked at: that does not count as a use, but keeps it from being
+    /// removed.
+    pub fn hold(&self, key: &str) -> Option<Arc<StoredTree>> {
+        self.shared.index.quietly(key)
     }
 
     /// The key of a tree that a volume shows and whose files were found damaged.
@@ -314,6 +320,8 @@ impl Store {
         records::remove(&self.shared, volume_id)?;
         self.shared.index.names(volume_id, &[]);
         trees.iter().for_each(|tree| tree.note_use());
+        // Unmounted, and its record is gone: of the damaged tree that it showed nobody needs this.
+        self.shared.index.released(volume_id).iter().for_each(|name| self.shared.remove(name));
         Ok(())
     }
 

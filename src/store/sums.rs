@@ -1,11 +1,12 @@
-//! What each file of a tree was when it was unpacked, so that bytes that have changed since can be
-//! told.
+//! What each file of a tree was when the tree came to the disk, so that bytes that have changed since
+//! can be told.
 //!
 //! A list lies beside its tree, in the form of sha256sum(1), so that `sha256sum -c` reads it too:
 //! digest, two characters, path. The second character is an asterisk for what may be executed. The
 //! tree's description has the digest of the list.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
 use std::fmt;
 use std::fs::File;
@@ -14,6 +15,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RawMode, openat, statat};
 
+use super::atomic::is_passing;
 use crate::reference::{Algorithm, Hasher};
 
 /// How much of a file is read at a time, in bytes.
@@ -22,11 +24,17 @@ const BUFFER: usize = 128 << 10;
 /// Deeper than any tree that was unpacked: a path of an artifact has at most 4096 bytes.
 const MAX_DEPTH: usize = 2048;
 
+/// The longest list, in bytes: it is held in memory, and a tenant says how long its paths are.
+const MAX_LIST: usize = 8 << 20;
+
+/// What opening a file counts for, in bytes.
+const PER_FILE: usize = 4096;
+
 /// How many findings about one tree are told.
 const MAX_DAMAGES: usize = 100;
 
-/// Called for each piece that was read, with its length in bytes. The error `Interrupted` ends the
-/// walk.
+/// Called for each file and each piece of one, with a number of bytes. The error `Interrupted` ends
+/// the walk.
 pub(super) type Pace<'a> = &'a mut dyn FnMut(usize) -> io::Result<()>;
 
 /// Called with the path of all that is no directory: with what it is, or nothing for what is no
@@ -82,16 +90,20 @@ pub(super) fn file_name(key: &str) -> String {
     format!("{key}.sha256")
 }
 
-/// The list of a tree's files as they are now.
-pub(super) fn list(tree: BorrowedFd<'_>) -> io::Result<String> {
-    let mut text = String::new();
+/// The list of a tree's files as they are now; none if it would be longer than [`MAX_LIST`].
+pub(super) fn list(tree: BorrowedFd<'_>) -> io::Result<Option<String>> {
+    let (mut text, mut fits) = (String::new(), true);
     let mut each = |path: &str, found: io::Result<Option<Sum>>| {
         let not_a_file = || io::Error::other(format!("{path:?} is not a file"));
-        text.push_str(&line(path, &found?.ok_or_else(not_a_file)?));
+        let sum = found?.ok_or_else(not_a_file)?;
+        fits &= text.len() + path.len() < MAX_LIST;
+        if fits {
+            text.push_str(&line(path, &sum));
+        }
         Ok(())
     };
     walk(tree, &mut |_| Ok(()), &mut each)?;
-    Ok(text)
+    Ok(fits.then_some(text))
 }
 
 /// What differs between a tree and its list, at most 100 findings; none for a list that makes no
@@ -101,16 +113,24 @@ pub(super) fn compare(
     list: &str,
     pace: Pace<'_>,
 ) -> io::Result<Option<Vec<Damage>>> {
-    let Some(mut expected) = parse(list) else { return Ok(None) };
     let mut damages = Vec::new();
     let mut tell = |path: &str, kind| {
         if damages.len() < MAX_DAMAGES {
             damages.push(Damage { path: path.into(), kind });
         }
     };
+    if !list.lines().all(|line| parse(line).is_some()) {
+        return Ok(None);
+    }
+    // In the order of the walk.
+    let mut expected = list.lines().filter_map(parse).peekable();
     let mut each = |path: &str, found: io::Result<Option<Sum>>| {
-        match (expected.remove(path), found) {
-            (_, Err(error)) if error.kind() == io::ErrorKind::Interrupted => return Err(error),
+        while let Some((gone, _)) = expected.next_if(|(next, _)| order(next, path).is_lt()) {
+            tell(&gone, DamageKind::Missing);
+        }
+        let then = expected.next_if(|(next, _)| next == path).map(|(_, sum)| sum);
+        match (then, found) {
+            (_, Err(error)) if is_passing(&error) => return Err(error),
             (_, Err(error)) => tell(path, DamageKind::Unreadable(error.to_string())),
             (None, Ok(_)) | (_, Ok(None)) => tell(path, DamageKind::Unknown),
             (Some(then), Ok(Some(now))) if then.hex != now.hex => tell(path, DamageKind::Bytes),
@@ -120,8 +140,13 @@ pub(super) fn compare(
         Ok(())
     };
     walk(tree, pace, &mut each)?;
-    expected.keys().for_each(|path| tell(path, DamageKind::Missing));
+    expected.for_each(|(path, _)| tell(&path, DamageKind::Missing));
     Ok(Some(damages))
+}
+
+/// How a walk meets two paths.
+fn order(a: &str, b: &str) -> Ordering {
+    a.split('/').cmp(b.split('/'))
 }
 
 /// As sha256sum(1) writes it: a backslash in a name is doubled, and announced by one before the
@@ -135,22 +160,21 @@ fn line(path: &str, sum: &Sum) -> String {
     format!("{mark}{} {kind}{path}\n", sum.hex)
 }
 
-fn parse(list: &str) -> Option<BTreeMap<String, Sum>> {
-    let mut sums = BTreeMap::new();
-    for line in list.lines() {
-        let (escaped, line) = match line.strip_prefix('\\') {
-            Some(line) => (true, line),
-            None => (false, line),
-        };
-        let (hex, rest) = line.split_at_checked(64)?;
-        let (executable, path) = match rest.strip_prefix(" *") {
-            Some(path) => (true, path),
-            None => (false, rest.strip_prefix("  ")?),
-        };
-        let path = if escaped { path.replace("\\\\", "\\") } else { path.to_owned() };
-        sums.insert(path, Sum { hex: hex.into(), executable });
-    }
-    Some(sums)
+fn parse(line: &str) -> Option<(Cow<'_, str>, Sum)> {
+    let (is_escaped, line) = match line.strip_prefix('\\') {
+        Some(line) => (true, line),
+        None => (false, line),
+    };
+    let (hex, rest) = line.split_at_checked(64)?;
+    let (executable, path) = match rest.strip_prefix(" *") {
+        Some(path) => (true, path),
+        None => (false, rest.strip_prefix("  ")?),
+    };
+    let path = match is_escaped {
+        true => path.replace("\\\\", "\\").into(),
+        false => path.into(),
+    };
+    Some((path, Sum { hex: hex.into(), executable }))
 }
 
 fn walk(tree: BorrowedFd<'_>, pace: Pace<'_>, each: Each<'_>) -> io::Result<()> {
@@ -205,6 +229,7 @@ impl Walk<'_> {
 
     fn sum(&mut self, mut file: File, mode: RawMode) -> io::Result<Sum> {
         let mut hasher = Hasher::new(Algorithm::Sha256);
+        (self.pace)(PER_FILE)?;
         loop {
             match file.read(&mut self.buffer) {
                 Ok(0) => break,

@@ -161,6 +161,8 @@ pub(super) struct Shared {
     pub(super) staging_fd: OwnedFd,
     /// Held while a tree goes from staging into the index.
     pub(super) commit: Mutex<()>,
+    /// Held while a tree is brought to the disk.
+    pub(super) flush: Mutex<()>,
     pub(super) index: Index,
     _lock: Lock,
 }
@@ -177,6 +179,7 @@ impl Shared {
             trees_fd: directory(&layout.trees)?,
             staging_fd: directory(&layout.staging)?,
             commit: Mutex::new(()),
+            flush: Mutex::new(()),
             index: Index::default(),
             layout,
             boot_id,
@@ -240,18 +243,20 @@ impl Shared {
     }
 
     /// Frees the key of a tree that is still mounted. The rename leaves mounts as they are; the
-    /// files go at the first open that finds them unused.
-    pub(super) fn put_aside(&self, key: &str) -> io::Result<()> {
+    /// files go at the first open that finds them unused. The new name.
+    pub(super) fn put_aside(&self, key: &str) -> io::Result<String> {
         let from = self.layout.trees.join(key);
         let taken = |number: &u32| {
             fs::symlink_metadata(self.layout.trees.join(orphan(key, *number))).is_ok()
         };
         let number = (0..).find(|number| !taken(number)).unwrap_or(0);
-        fs::rename(&from, self.layout.trees.join(orphan(key, number)))
+        let name = orphan(key, number);
+        fs::rename(&from, self.layout.trees.join(&name))?;
+        Ok(name)
     }
 
     /// What cannot be removed is not in the index either, and does no harm but take space.
-    fn remove(&self, name: &str) {
+    pub(super) fn remove(&self, name: &str) {
         match remove_tree(self.trees_fd.as_fd(), OsStr::new(name)) {
             Ok(()) => tracing::info!(name, "removed an unfinished or lost tree"),
             Err(error) => tracing::warn!(name, %error, "cannot remove an unfinished tree"),

@@ -4,16 +4,18 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, PoisonError};
 
-use super::atomic;
+use rustix::fs::fsync;
+
+use super::atomic::{self, is_passing};
 use super::durable::Description;
 use super::gc::{self, DiscardError};
 use super::layout::Layout;
 use super::sums::{self, Damage, DamageKind, Pace};
-use super::trees::{Shared, TreeInfo, is_key};
+use super::trees::{Shared, StoredTree, TreeInfo, is_key};
 use crate::reference::Digest;
 
 /// What was found about a tree.
@@ -61,18 +63,39 @@ pub(super) fn keys(layout: &Layout) -> io::Result<Vec<String>> {
 /// Reads all files of a tree. It may be removed meanwhile, by this process or another.
 pub(super) fn verify(layout: &Layout, key: &str, pace: Pace<'_>) -> Result<Verdict, VerifyError> {
     let path = layout.trees.join(format!("{key}.json"));
-    let read = || match atomic::read_file(&path) {
-        Ok((bytes, _)) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(VerifyError::Read { path: path.clone(), source }),
+    let described = match part(&path)? {
+        Part::Bytes(described) => described,
+        Part::Missing => return Ok(Verdict::Gone),
+        Part::Unreadable(why) => return Ok(damaged(format!("{key}.json"), why)),
     };
-    let Some(described) = read()? else { return Ok(Verdict::Gone) };
     let verdict = compare(layout, key, &described, pace)?;
     // What went meanwhile, or was made anew, is not damaged.
+    let is_same = |part| matches!(part, Part::Bytes(now) if now == described);
     match verdict {
-        Verdict::Damaged(_) if read()?.as_ref() != Some(&described) => Ok(Verdict::Gone),
+        Verdict::Damaged(_) if !is_same(part(&path)?) => Ok(Verdict::Gone),
         verdict => Ok(verdict),
     }
+}
+
+/// A file of the store that belongs to a tree.
+enum Part {
+    Bytes(Vec<u8>),
+    Missing,
+    /// And will not be read another time either.
+    Unreadable(DamageKind),
+}
+
+fn part(path: &Path) -> Result<Part, VerifyError> {
+    match atomic::read_file(path) {
+        Ok((bytes, _)) => Ok(Part::Bytes(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Part::Missing),
+        Err(source) if is_passing(&source) => Err(VerifyError::Read { path: path.into(), source }),
+        Err(error) => Ok(Part::Unreadable(DamageKind::Unreadable(error.to_string()))),
+    }
+}
+
+fn damaged(path: String, kind: DamageKind) -> Verdict {
+    Verdict::Damaged(vec![Damage { path, kind }])
 }
 
 fn compare(
@@ -81,62 +104,74 @@ fn compare(
     described: &[u8],
     pace: Pace<'_>,
 ) -> Result<Verdict, VerifyError> {
-    let damaged = |path: String, kind| Ok(Verdict::Damaged(vec![Damage { path, kind }]));
     let Ok(description) = serde_json::from_slice::<Description<TreeInfo>>(described) else {
-        return damaged(format!("{key}.json"), DamageKind::Bytes);
+        return Ok(damaged(format!("{key}.json"), DamageKind::Bytes));
     };
     let Some(digest) = description.sums else { return Ok(Verdict::Unlisted) };
     let name = sums::file_name(key);
-    let path = layout.trees.join(&name);
-    let list = match atomic::read_file(&path) {
-        Ok((list, _)) if Digest::sha256(&list) == digest => list,
-        Ok(_) => return damaged(name, DamageKind::Bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return damaged(name, DamageKind::Missing);
-        }
-        Err(source) => return Err(VerifyError::Read { path, source }),
+    let list = match part(&layout.trees.join(&name))? {
+        Part::Bytes(list) if Digest::sha256(&list) == digest => list,
+        Part::Bytes(_) => return Ok(damaged(name, DamageKind::Bytes)),
+        Part::Missing => return Ok(damaged(name, DamageKind::Missing)),
+        Part::Unreadable(why) => return Ok(damaged(name, why)),
     };
     let path = layout.trees.join(key);
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::Interrupted => Err(VerifyError::Stopped),
+        _ if is_passing(&source) => Err(VerifyError::Read { path: path.clone(), source }),
+        io::ErrorKind::NotFound => Ok(damaged(".".into(), DamageKind::Missing)),
+        _ => Ok(damaged(".".into(), DamageKind::Unreadable(source.to_string()))),
+    };
     let dir = match File::open(&path) {
         Ok(dir) => dir,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return damaged(".".into(), DamageKind::Missing);
-        }
-        Err(source) => return Err(VerifyError::Read { path, source }),
+        Err(source) => return failed(source),
     };
     match sums::compare(dir.as_fd(), &String::from_utf8_lossy(&list), pace) {
         Ok(Some(damages)) if damages.is_empty() => Ok(Verdict::Whole),
         Ok(Some(damages)) => Ok(Verdict::Damaged(damages)),
-        Ok(None) => damaged(name, DamageKind::Bytes),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(VerifyError::Stopped),
-        Err(source) => Err(VerifyError::Read { path, source }),
+        Ok(None) => Ok(damaged(name, DamageKind::Bytes)),
+        Err(source) => failed(source),
     }
 }
 
 /// Takes a damaged tree out of the store, so that it is pulled again. The files of one that is in
-/// use stay below its mounts, by another name, until they are unused at an open; its volumes are
-/// remembered as damaged. Whether it was in use; nothing if it is not in the store.
+/// use stay below its mounts, by another name, until the last of its volumes is gone. Whether it was
+/// in use; nothing if it is not in the store any more.
 pub(super) fn condemn(
     shared: &Shared,
     next: &AtomicU64,
-    key: &str,
+    tree: Arc<StoredTree>,
 ) -> Result<Option<bool>, DiscardError> {
-    let removal = {
+    let key = tree.info.key.clone();
+    let path = || shared.layout.trees.join(&key);
+    let failed = |source| DiscardError::Move { path: path(), source };
+    let (in_use, removal) = {
         let _guard = shared.commit.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((tree, in_use)) = shared.index.condemn(key) else { return Ok(None) };
-        if let Err(error) = gc::forget(shared, key) {
-            shared.index.insert(tree);
+        let Some(in_use) = shared.index.condemn(&tree) else { return Ok(None) };
+        if in_use {
+            // First: where there is no description, a directory of that name counts as a leftover.
+            match shared.put_aside(&key) {
+                Ok(name) => shared.index.put_aside(&key, name),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => {
+                    shared.index.insert(tree);
+                    return Err(failed(source));
+                }
+            }
+        }
+        if let Err(error) = gc::forget(shared, &key) {
+            if !in_use {
+                shared.index.insert(tree);
+            }
             return Err(error.into());
         }
-        if in_use {
-            let moved = shared.put_aside(key);
-            let path = shared.layout.trees.join(key);
-            return moved
-                .map(|()| Some(true))
-                .map_err(|source| DiscardError::Move { path, source });
-        }
-        gc::move_away(shared, next, key)?
+        // Its directory may be what is missing.
+        let is_there = !in_use && path().exists();
+        (in_use, is_there.then(|| gc::move_away(shared, next, &key)).transpose()?)
     };
-    removal.finish(shared, key)?;
-    Ok(Some(false))
+    match removal {
+        Some(removal) => removal.finish(shared, &key)?,
+        None => fsync(&shared.trees_fd).map_err(|errno| failed(errno.into()))?,
+    }
+    Ok(Some(in_use))
 }

@@ -125,7 +125,7 @@ fn what_nobody_knows_is_no_damage() {
     let mut pieces = 0;
     let stopped = store.verify(OTHER, &mut |_| {
         pieces += 1;
-        if pieces < 2 { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
+        if pieces < 3 { Ok(()) } else { Err(io::ErrorKind::Interrupted.into()) }
     });
     assert!(matches!(stopped, Err(VerifyError::Stopped)));
     // Collected while it was read: after its first file the others are missing.
@@ -144,12 +144,13 @@ fn a_damaged_tree_leaves_the_store_and_mounts_stay() {
     flushed(&store, KEY);
     flushed(&store, OTHER);
     store.put_record(&record("csi-1")).unwrap();
-    assert_eq!(store.condemn("x").unwrap(), None);
-    assert_eq!(store.condemn(OTHER).unwrap(), Some(false));
-    assert_eq!(store.condemn(KEY).unwrap(), Some(true));
+    let (tree, other) = (store.hold(KEY).unwrap(), store.hold(OTHER).unwrap());
+    assert_eq!(store.condemn(store.hold(OTHER).unwrap()).unwrap(), Some(true), "held by a publish");
+    assert_eq!(store.condemn(other).unwrap(), None);
+    assert_eq!(store.condemn(tree).unwrap(), Some(true));
     assert!(store.tree(KEY).is_none() && store.tree(OTHER).is_none());
-    let orphan = format!("{KEY}.orphan.0");
-    assert_eq!(state.names("trees"), std::slice::from_ref(&orphan));
+    let [orphan, held] = [KEY, OTHER].map(|key| format!("{key}.orphan.0"));
+    assert_eq!(state.names("trees"), [orphan.clone(), held.clone()]);
     assert_eq!(state.names("staging"), [""; 0]);
     assert_eq!(store.damaged("csi-1").unwrap(), KEY);
     assert_eq!(store.damaged("csi-2"), None);
@@ -158,22 +159,68 @@ fn a_damaged_tree_leaves_the_store_and_mounts_stay() {
     store.put_record(&record("csi-2")).unwrap();
     assert_eq!(store.damaged("csi-1").unwrap(), KEY);
     assert_eq!(store.damaged("csi-2"), None);
+    // Its files go with the last of its volumes.
+    assert!(state.exists(&format!("trees/{orphan}")));
     store.remove_record("csi-1").unwrap();
     assert_eq!(store.damaged("csi-1"), None);
-    // Its files stay as long as a volume names the tree.
+    assert!(!state.exists(&format!("trees/{orphan}")));
+    let lasting = [KEY.to_owned(), format!("{KEY}.json"), format!("{KEY}.sha256")];
+    // Of the other nobody was known to show it; the next open knows.
+    assert!(state.exists(&format!("trees/{held}")));
+    drop(store);
+    let store = state.open();
+    assert_eq!(state.names("trees"), lasting);
+    assert_eq!(verify(&store, KEY), Verdict::Whole);
+    // A volume that shows a damaged tree, and a driver that starts again.
+    store.condemn(store.hold(KEY).unwrap()).unwrap();
     drop(store);
     let store = state.open();
     assert!(state.exists(&format!("trees/{orphan}")));
     store.remove_record("csi-2").unwrap();
     drop(store);
-    let store = state.open();
-    let lasting = [KEY.to_owned(), format!("{KEY}.json"), format!("{KEY}.sha256")];
-    assert_eq!(state.names("trees"), lasting);
-    assert_eq!(verify(&store, KEY), Verdict::Whole);
     // A list without its tree goes.
     fs::write(state.path(&format!("trees/{OTHER}.sha256")), "").unwrap();
-    drop(store);
     drop(state.open());
-    assert_eq!(state.names("trees"), lasting);
+    assert_eq!(state.names("trees"), [""; 0]);
     assert_eq!(state.names("quarantine"), [""; 0]);
+}
+
+#[test]
+fn a_damaged_tree_that_cannot_be_moved_stays() {
+    let state = State::new();
+    let store = state.open();
+    flushed(&store, KEY);
+    store.put_record(&record("csi-1")).unwrap();
+    // No name is free.
+    let trees = state.path("trees");
+    let away = state.path("away");
+    fs::rename(&trees, &away).unwrap();
+    fs::write(&trees, "").unwrap();
+    store.condemn(store.hold(KEY).unwrap()).unwrap_err();
+    fs::remove_file(&trees).unwrap();
+    fs::rename(&away, &trees).unwrap();
+    assert!(store.tree(KEY).is_some());
+    assert_eq!(verify(&store, KEY), Verdict::Whole);
+}
+
+#[test]
+fn a_list_is_bounded() {
+    let state = State::new();
+    let store = state.open();
+    let staging = store.stage().unwrap();
+    fill(&staging, "hello");
+    let name = "d".repeat(250);
+    let mut dir = PathBuf::from(format!("/proc/self/fd/{}", fd_number(staging.out_fd())));
+    dir.push("0/skill");
+    for _ in 0..15 {
+        dir.push(&name);
+        fs::create_dir(&dir).unwrap();
+    }
+    for number in 0..2300 {
+        fs::write(dir.join(number.to_string()), "").unwrap();
+    }
+    staging.commit(KEY, info(KEY)).unwrap();
+    store.flush(KEY).unwrap();
+    assert_eq!(verify(&store, KEY), Verdict::Unlisted);
+    assert_eq!(state.names("trees"), [KEY.to_owned(), format!("{KEY}.json")]);
 }
