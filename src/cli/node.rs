@@ -222,6 +222,13 @@ impl NodeArgs {
         let context = label::context();
         let Some(label) = label::choose(self.selinux_label.as_deref(), &context) else { return };
         match store.label(label) {
+            Ok(true) if !store.trees().is_empty() => tracing::warn!(
+                label,
+                trees = store.trees().len(),
+                "trees have an SELinux label from now on; those that are there keep theirs, under \
+                 which pods may not read them: when no volume uses them, `skillmount prune` \
+                 removes them"
+            ),
             Ok(changed) => tracing::info!(label, changed, "trees have an SELinux label"),
             Err(error) => tracing::warn!(
                 error = chain(&error),

@@ -1,7 +1,7 @@
 //! What empties the queue: one request after the other, as the driver itself.
 
 use std::pin::pin;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Receiver;
 
@@ -12,6 +12,9 @@ use crate::kube::{self, Api, CallError, EventName, EventSource, PodReference};
 use crate::observability::chain;
 use crate::observability::metrics::{EventOutcome, Metrics};
 
+/// How long the log is not told again that events cannot be written.
+const SILENCE: Duration = Duration::from_secs(600);
+
 /// Writes events to the API server.
 #[derive(Debug)]
 pub struct Writer {
@@ -20,9 +23,8 @@ pub struct Writer {
     waiting: Receiver<Told>,
     metrics: Metrics,
     history: History,
-    /// Whether the last one could not be written: an API server that is away is one line of the
-    /// log, not one for each event.
-    failing: bool,
+    /// When the log was told last that one could not be written.
+    told_at: Option<Instant>,
 }
 
 impl Writer {
@@ -32,7 +34,7 @@ impl Writer {
         waiting: Receiver<Told>,
         metrics: Metrics,
     ) -> Self {
-        Self { api, reporter, waiting, metrics, history: History::default(), failing: false }
+        Self { api, reporter, waiting, metrics, history: History::default(), told_at: None }
     }
 
     /// Writes what is told, and once `stop` resolves what is left. That takes as long as the API
@@ -59,24 +61,29 @@ impl Writer {
             return self.metrics.event(EventOutcome::Limited);
         };
         match self.send(&told, entry).await {
-            Ok(()) => {
-                self.metrics.event(EventOutcome::Written);
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!("events can be written again");
-                }
-            }
+            Ok(()) => self.metrics.event(EventOutcome::Written),
             Err(error) => {
                 self.metrics.event(EventOutcome::Failed);
-                if !std::mem::replace(&mut self.failing, true) {
-                    let right = match &error {
-                        CallError::Forbidden(_) => "; the driver needs create and patch on events",
-                        _ => "",
-                    };
-                    let error = chain(&error);
-                    tracing::warn!("cannot write events of pods: {error}{right}");
-                }
+                self.tell(&error);
             }
         }
+    }
+
+    /// One line of the log for a while: a tenant whose quota is used up can make writing fail again
+    /// and again.
+    fn tell(&mut self, error: &CallError) {
+        let now = Instant::now();
+        if self.told_at.is_some_and(|told| now.duration_since(told) < SILENCE) {
+            return;
+        }
+        self.told_at = Some(now);
+        let hint = match error {
+            CallError::Forbidden(_) => {
+                "; the driver needs create and patch on events, or a namespace takes no more"
+            }
+            _ => "",
+        };
+        tracing::warn!("cannot write events of pods: {}{hint}", chain(error));
     }
 
     async fn send(&self, told: &Told, entry: Entry) -> Result<(), CallError> {

@@ -4,20 +4,39 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, Either, ready, select};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::StreamExt;
+use tokio::task::JoinHandle;
 
 use super::PullError;
 use super::source::{Blob, Origin, SourceError};
 use crate::artifact::config;
 use crate::artifact::descriptor::Descriptor;
 use crate::artifact::plan::Layer;
+use crate::observability::task;
 use crate::registry::Registry;
 use crate::store::Store;
 
 /// A blob that has been asked for. Nobody reads of it before it is wanted: until then no more of
 /// it comes than fits into the connection. Dropping it ends the request.
-pub(super) type Opening = BoxFuture<'static, Result<Blob, SourceError>>;
+pub(super) struct Opening(JoinHandle<Result<Blob, SourceError>>);
+
+impl Opening {
+    /// In a task of its own: others wait for the session of a request that nobody drives.
+    fn new(asked: impl Future<Output = Result<Blob, SourceError>> + Send + 'static) -> Self {
+        Self(task::spawn(asked))
+    }
+
+    /// The answer; none if the task broke.
+    pub(super) async fn opened(mut self) -> Option<Result<Blob, SourceError>> {
+        (&mut self.0).await.ok()
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// A config, and what was asked for beside it.
 #[derive(Default)]
@@ -77,12 +96,8 @@ impl<'a> Blobs<'a> {
     ) -> Result<Small, PullError> {
         let (registry, from, cap) = (self.registry.clone(), origin.clone(), self.cap);
         let Descriptor { digest, size, .. } = layer.clone();
-        let opening = async move { from.blob(&registry, &digest, size, cap).await };
-        let reading = self.small(origin, config).boxed();
-        let (body, opening) = match select(reading, opening.boxed()).await {
-            Either::Left((body, opening)) => (body?, opening),
-            Either::Right((opened, reading)) => (reading.await?, ready(opened).boxed()),
-        };
+        let opening = Opening::new(async move { from.blob(&registry, &digest, size, cap).await });
+        let body = self.small(origin, config).await?;
         Ok(Small { body: Some(body), is_new: true, opening: Some(opening) })
     }
 

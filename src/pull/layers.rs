@@ -164,8 +164,12 @@ impl Fetch<'_> {
         };
         let room = Arc::new(Semaphore::new(QUEUE as usize));
         let (digest, size) = (&descriptor.digest, descriptor.size);
-        let opened = match opening {
-            Some(opening) => opening.await,
+        let early = match opening {
+            Some(opening) => opening.opened().await,
+            None => None,
+        };
+        let opened = match early {
+            Some(opened) => opened,
             None => self.origin.blob(self.registry, digest, size, self.cap).await,
         };
         let mut blob = opened.map_err(failed)?;

@@ -38,7 +38,11 @@ const EACH: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];
 pub(super) fn system() -> Vec<CertificateDer<'static>> {
     let (file, directories) = (env::var_os(FILE), env::var_os(DIRECTORIES));
     if file.is_some() || directories.is_some() {
-        return named(file.as_deref(), directories.as_deref());
+        let found = named(file.as_deref(), directories.as_deref());
+        if found.is_empty() {
+            tracing::warn!(?file, ?directories, "{FILE} and {DIRECTORIES} name no certificate");
+        }
+        return found;
     }
     for bundle in BUNDLES {
         let mut found = Found::default();

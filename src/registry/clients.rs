@@ -84,6 +84,10 @@ impl Clients {
             return Ok(known);
         }
         let made = self.make(way.clone()).await?;
+        // Another call may have made it meanwhile, and has its connections.
+        if let Some(known) = self.known(&way) {
+            return Ok(known);
+        }
         let mut others = self.others();
         if others.len() >= MAX_CLIENTS {
             others.pop_front();

@@ -141,13 +141,13 @@ impl Volumes {
         for (reference, warning) in warnings(pulled) {
             tracing::warn!(volume_id = request.volume_id, %reference, warning, "skill");
         }
-        if let Some(telling) = self.telling(request) {
-            pulled.iter().for_each(|pulled| telling.odd(pulled));
-        }
         let start = Instant::now();
         let mount = || self.mount(request, pulled, &composition);
         let published = trace::phase(Phase::Mount).in_scope(mount)?;
         self.puller.metrics().phase(Phase::Mount, start.elapsed());
+        if let Some(telling) = self.telling(request) {
+            pulled.iter().for_each(|pulled| telling.odd(pulled));
+        }
         Ok(published)
     }
 
