@@ -6,6 +6,7 @@
 //! cargo test --features otel --test otel
 //! ```
 
+#![cfg(feature = "otel")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests assert")]
 
 #[path = "support/namespace.rs"]

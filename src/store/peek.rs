@@ -23,7 +23,7 @@ pub fn peek_trees(root: &Path) -> Result<Vec<String>, OpenError> {
     verify::keys(&layout).map_err(|source| OpenError::List { path: layout.trees, source })
 }
 
-/// [`Store::verify`] of a tree in the state directory `root`. As [`peek_records`].
+/// [`Store::verify`](super::Store::verify) of a tree in the state directory `root`. As [`peek_records`].
 pub fn peek_verify(root: &Path, key: &str) -> Result<Verdict, VerifyError> {
     verify::verify(&Layout::new(root), key, &mut |_| Ok(()))
 }
