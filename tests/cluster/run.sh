@@ -194,7 +194,11 @@ step_deletion_without_driver() {
     start_driver
     kubectl wait --for=delete --timeout=180s pod/second && gone "$second"
 }
-unmounting() { grep -q 'UnmountVolume.*csi.skillmount.dev.*connect' "$CLUSTER_DIR/kubelet.log"; }
+# Whether kubelet has noticed that the driver is gone or not.
+unmounting() {
+    grep -Eq 'UnmountVolume.*csi\.skillmount\.dev.*(connect|not found in the list of registered)' \
+        "$CLUSTER_DIR/kubelet.log"
+}
 
 # A power cut: no process, no mount, nothing in /run; disks as they were.
 step_reboot() {
