@@ -3,10 +3,12 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, missing_docs, reason = "a benchmark")]
 
+#[path = "../tests/support/namespace.rs"]
+mod namespace;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Instant;
 
 use criterion::{BatchSize, Criterion};
@@ -14,34 +16,10 @@ use support::driver::{Driver, Setup, Volume};
 use support::{Options, Registry, artifacts, skills};
 use tokio::runtime::Runtime;
 
-/// As in `tests/support/namespace.rs`.
-const NO_NAMESPACES: &str = "SKILLMOUNT_TEST_NO_NAMESPACES";
-
-/// Set in the process that is in a namespace.
-const INSIDE: &str = "SKILLMOUNT_BENCH_INSIDE";
-
 fn main() -> ExitCode {
-    if std::env::var_os(INSIDE).is_some() {
+    namespace::bench_in_namespace("publish", || {
         measure(&mut Criterion::default().configure_from_args());
-        return ExitCode::SUCCESS;
-    }
-    if std::env::var_os(NO_NAMESPACES).is_some_and(|value| value == "1") {
-        eprintln!("publish is not measured: {NO_NAMESPACES}=1");
-        return ExitCode::SUCCESS;
-    }
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private"]);
-    if !nix::unistd::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.arg("--").arg(std::env::current_exe().unwrap()).args(std::env::args_os().skip(1));
-    match command.env(INSIDE, "1").status() {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        outcome => {
-            eprintln!("publish needs a mount namespace of its own: {outcome:?}");
-            ExitCode::FAILURE
-        }
-    }
+    })
 }
 
 fn measure(criterion: &mut Criterion) {

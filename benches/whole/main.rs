@@ -21,6 +21,8 @@ mod driver;
 mod floors;
 mod footprint;
 mod machine;
+#[path = "../../tests/support/namespace.rs"]
+mod namespace;
 mod options;
 mod page;
 mod peers;
@@ -43,7 +45,7 @@ mod trips;
 mod warm;
 
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Parser;
@@ -54,39 +56,13 @@ use machine::Machine;
 use options::{Options, Part};
 use report::Report;
 
-/// As in `tests/support/namespace.rs`.
-const NO_NAMESPACES: &str = "SKILLMOUNT_TEST_NO_NAMESPACES";
-
-/// Set in the process that is in a namespace.
-const INSIDE: &str = "SKILLMOUNT_BENCH_INSIDE";
-
 fn main() -> ExitCode {
     let options = Options::parse();
-    if std::env::var_os(INSIDE).is_some() {
-        run(options);
-        return ExitCode::SUCCESS;
-    }
     if !options.bench && !options.quick {
         eprintln!("whole is not measured: `make bench` does, and --quick tries it");
         return ExitCode::SUCCESS;
     }
-    if std::env::var_os(NO_NAMESPACES).is_some_and(|value| value == "1") {
-        eprintln!("whole is not measured: {NO_NAMESPACES}=1");
-        return ExitCode::SUCCESS;
-    }
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private"]);
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.arg("--").arg(std::env::current_exe().unwrap()).args(std::env::args_os().skip(1));
-    match command.env(INSIDE, "1").status() {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        outcome => {
-            eprintln!("whole needs a mount namespace of its own, or it failed: {outcome:?}");
-            ExitCode::FAILURE
-        }
-    }
+    namespace::bench_in_namespace("whole", || run(options))
 }
 
 fn run(options: Options) {

@@ -26,15 +26,6 @@ const NICE: i32 = 19;
 /// How many findings about one tree go to the log.
 const MAX_LOGGED: usize = 10;
 
-/// What a round found: trees that are what they were, trees that are not, and those of which nobody
-/// knows.
-#[derive(Debug, Default)]
-struct Scrubbed {
-    whole: u64,
-    damaged: u64,
-    unlisted: u64,
-}
-
 impl Puller {
     /// Verifies all stored trees every `interval`, beginning after the first, until `stop`. A
     /// damaged one leaves the store. Never, without an interval.
@@ -77,7 +68,7 @@ impl Puller {
     /// One round over all trees, as slow as [`RATE`] wants it. It ends when the other end of
     /// `stopped` is dropped.
     fn scrub(&self, stopped: &Receiver<()>) {
-        let mut found = Scrubbed::default();
+        let (mut whole, mut damaged, mut unlisted) = (0_u64, 0_u64, 0_u64);
         let (mut start, mut read) = (Instant::now(), 0_u64);
         let mut pace = |count: usize| {
             read = read.saturating_add(count as u64);
@@ -97,11 +88,11 @@ impl Puller {
             // Held, it stays the tree that is judged.
             let Some(tree) = self.store.hold(&key) else { continue };
             match self.store.verify(&key, &mut pace) {
-                Ok(Verdict::Whole) => found.whole += 1,
-                Ok(Verdict::Unlisted) => found.unlisted += 1,
+                Ok(Verdict::Whole) => whole += 1,
+                Ok(Verdict::Unlisted) => unlisted += 1,
                 Ok(Verdict::Gone) => {}
                 Ok(Verdict::Damaged(damages)) => {
-                    found.damaged += 1;
+                    damaged += 1;
                     self.condemn(tree, damages.iter().map(ToString::to_string).collect());
                 }
                 Err(VerifyError::Stopped) => return,
@@ -110,7 +101,6 @@ impl Puller {
                 }
             }
         }
-        let Scrubbed { whole, damaged, unlisted } = found;
         tracing::info!(whole, damaged, unlisted, "verified the stored trees");
     }
 

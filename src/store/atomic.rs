@@ -103,17 +103,20 @@ pub(super) fn write_json(
     value: &impl Serialize,
     durability: Durability,
 ) -> Result<(), FileError> {
+    write(dir, name, &line(&dir.join(name), value)?, durability)
+}
+
+/// A line of JSON, for the file `path`.
+fn line(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, FileError> {
     let mut bytes = serde_json::to_vec(value)
-        .map_err(|source| FileError::Encode { path: dir.join(name), source })?;
+        .map_err(|source| FileError::Encode { path: path.into(), source })?;
     bytes.push(b'\n');
-    write(dir, name, &bytes, durability)
+    Ok(bytes)
 }
 
 /// Adds a line of JSON to a file that is there. A crash may leave the beginning of the line.
 pub(super) fn append_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
-    let mut bytes = serde_json::to_vec(value)
-        .map_err(|source| FileError::Encode { path: path.into(), source })?;
-    bytes.push(b'\n');
+    let bytes = line(path, value)?;
     let mut options = OpenOptions::new();
     let file = options.append(true).custom_flags(libc::O_NOFOLLOW).open(path);
     file.and_then(|mut file| file.write_all(&bytes))

@@ -20,10 +20,11 @@ pub fn peek_records(root: &Path) -> Result<(Vec<Record>, Vec<PathBuf>), OpenErro
 pub fn peek_trees(root: &Path) -> Result<Vec<String>, OpenError> {
     let layout = Layout::new(root);
     layout.check_format()?;
-    verify::keys(&layout).map_err(|source| OpenError::List { path: layout.trees, source })
+    verify::keys(&layout)
 }
 
-/// [`Store::verify`](super::Store::verify) of a tree in the state directory `root`. As [`peek_records`].
+/// [`Store::verify`](super::Store::verify) of a tree in the state directory `root`. As
+/// [`peek_records`].
 pub fn peek_verify(root: &Path, key: &str) -> Result<Verdict, VerifyError> {
     verify::verify(&Layout::new(root), key, &mut |_| Ok(()))
 }

@@ -1,6 +1,7 @@
 //! Whether the files of a stored tree are still what they were, and what becomes of one whose files
 //! are not.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -12,8 +13,9 @@ use rustix::fs::fsync;
 
 use super::atomic::{self, is_passing};
 use super::durable::Description;
+use super::error::OpenError;
 use super::gc::{self, DiscardError};
-use super::layout::Layout;
+use super::layout::{self, Layout};
 use super::sums::{self, Damage, DamageKind, Pace};
 use super::trees::{Shared, StoredTree, TreeInfo, is_key};
 use crate::reference::Digest;
@@ -49,15 +51,12 @@ pub enum VerifyError {
 }
 
 /// Keys of the trees that have a description, sorted.
-pub(super) fn keys(layout: &Layout) -> io::Result<Vec<String>> {
-    let mut keys = Vec::new();
-    for entry in std::fs::read_dir(&layout.trees)? {
-        let name = entry?.file_name();
-        let name = name.to_string_lossy();
-        keys.extend(name.strip_suffix(".json").filter(|key| is_key(key)).map(str::to_owned));
-    }
-    keys.sort();
-    Ok(keys)
+pub(super) fn keys(layout: &Layout) -> Result<Vec<String>, OpenError> {
+    let key = |name: OsString| {
+        let name = name.into_string().ok()?;
+        Some(name.strip_suffix(".json").filter(|key| is_key(key))?.to_owned())
+    };
+    Ok(layout::list(&layout.trees)?.into_iter().filter_map(key).collect())
 }
 
 /// Reads all files of a tree. It may be removed meanwhile, by this process or another.

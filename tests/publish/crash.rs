@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use skillmount::csi::v1::NodeGetVolumeStatsRequest;
 use skillmount::store::{Record, RecordState, peek_records};
 
 use super::*;
@@ -130,13 +129,7 @@ impl Scene {
     /// The volume shows the skill, is well, and publishing it again takes no network.
     async fn assert_published(&self, client: &Client, volume: &Volume, skill: &Skill) {
         assert_eq!(tree::contents(&volume.target), expected(skill), "{}", volume.id);
-        let request = NodeGetVolumeStatsRequest {
-            volume_id: volume.id.clone(),
-            volume_path: volume.target.display().to_string(),
-            ..Default::default()
-        };
-        let stats = client.node().node_get_volume_stats(request).await.unwrap().into_inner();
-        let condition = stats.volume_condition.unwrap();
+        let condition = client.condition(volume).await;
         assert!(!condition.abnormal, "{}: {}", volume.id, condition.message);
         let before = (self.registry.lines().len(), mounts(&self.root));
         client.publish(volume).await.unwrap();

@@ -1,7 +1,6 @@
 //! Files of the store that are not what they were.
 
 use serde_json::json;
-use skillmount::csi::v1::NodeGetVolumeStatsRequest;
 
 use super::*;
 use crate::gc::skillmount;
@@ -68,13 +67,7 @@ fn the_command_tells_what_has_changed() {
 }
 
 async fn condition(client: &Client, volume: &Volume) -> (bool, String) {
-    let request = NodeGetVolumeStatsRequest {
-        volume_id: volume.id.clone(),
-        volume_path: volume.target.display().to_string(),
-        ..Default::default()
-    };
-    let stats = client.node().node_get_volume_stats(request).await.unwrap().into_inner();
-    let condition = stats.volume_condition.unwrap();
+    let condition = client.condition(volume).await;
     (condition.abnormal, condition.message)
 }
 

@@ -16,7 +16,10 @@ use skillmount::csi::server;
 use skillmount::csi::v1::identity_client::IdentityClient;
 use skillmount::csi::v1::node_client::NodeClient;
 use skillmount::csi::v1::volume_capability::{AccessMode, AccessType, MountVolume, access_mode};
-use skillmount::csi::v1::{NodePublishVolumeRequest, NodeUnpublishVolumeRequest, VolumeCapability};
+use skillmount::csi::v1::{
+    NodeGetVolumeStatsRequest, NodePublishVolumeRequest, NodeUnpublishVolumeRequest,
+    VolumeCapability, VolumeCondition,
+};
 use skillmount::events::{Events, Reporter};
 use skillmount::kube::Api;
 use skillmount::mount::{KernelMounter, Mounter};
@@ -232,6 +235,17 @@ impl Client {
 
     pub fn node(&self) -> NodeClient<Channel> {
         NodeClient::new(self.0.clone())
+    }
+
+    /// What is said of a volume that is published.
+    pub async fn condition(&self, volume: &Volume) -> VolumeCondition {
+        let request = NodeGetVolumeStatsRequest {
+            volume_id: volume.id.clone(),
+            volume_path: volume.target.display().to_string(),
+            ..Default::default()
+        };
+        let stats = self.node().node_get_volume_stats(request).await.unwrap().into_inner();
+        stats.volume_condition.unwrap()
     }
 
     pub fn identity(&self) -> IdentityClient<Channel> {

@@ -1,11 +1,17 @@
 //! Tests that mount: each runs its body in a mount namespace of its own, and without root in a
 //! user namespace of its own too, so that nothing of the machine's is touched or left behind.
-#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
 #![allow(dead_code)] // Not every test binary needs all of it.
 
 use std::env;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use nix::mount::{MsFlags, mount};
 
@@ -59,6 +65,42 @@ pub(crate) fn scratch_path() -> PathBuf {
     env::var_os(SCRATCH).expect("in a namespace").into()
 }
 
+/// Set in the process of a benchmark that is in a namespace.
+const INSIDE: &str = "SKILLMOUNT_BENCH_INSIDE";
+
+/// Runs the benchmark `name` in a new mount namespace: this program again, below `unshare`. It says
+/// on standard error if it cannot.
+pub(crate) fn bench_in_namespace(name: &str, measure: impl FnOnce()) -> ExitCode {
+    if env::var_os(INSIDE).is_some() {
+        measure();
+        return ExitCode::SUCCESS;
+    }
+    if env::var_os(NO_NAMESPACES).is_some_and(|value| value == "1") {
+        eprintln!("{name} is not measured: {NO_NAMESPACES}=1");
+        return ExitCode::SUCCESS;
+    }
+    let mut command = unshare(!nix::unistd::geteuid().is_root());
+    command.arg(env::current_exe().unwrap()).args(env::args_os().skip(1));
+    match command.env(INSIDE, "1").status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        outcome => {
+            eprintln!("{name} needs a mount namespace of its own, or it failed: {outcome:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What makes the namespaces; the command follows.
+fn unshare(user: bool) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private"]);
+    if user {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.arg("--");
+    command
+}
+
 fn first_stage(test: &str, stage: &str) {
     if env::var_os(NO_NAMESPACES).is_some_and(|value| value == "1") {
         println!("skipped: {test} needs a mount namespace, and {NO_NAMESPACES}=1");
@@ -71,13 +113,8 @@ fn first_stage(test: &str, stage: &str) {
 }
 
 fn reexecute(test: &str, stage: &str, scratch: &std::path::Path, user: bool) {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private"]);
-    if user {
-        command.args(["--user", "--map-root-user"]);
-    }
+    let mut command = unshare(user);
     command
-        .arg("--")
         .arg(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture", "--test-threads=1", "--include-ignored"])
         .env(STAGE, stage)
