@@ -118,20 +118,20 @@ fn crowd(
         let volumes: Vec<_> = (1..=count).map(&volume).collect();
         bench.settle();
         let client = &driver.client;
-        burst(bench, &mut publish, &volumes, async |v| client.publish(v).await.unwrap());
-        burst(bench, &mut unpublish, &volumes, async |v| client.unpublish(v).await.unwrap());
+        burst(driver, &mut publish, &volumes, async |v| client.publish(v).await.unwrap());
+        burst(driver, &mut unpublish, &volumes, async |v| client.unpublish(v).await.unwrap());
     }
     Crowd { scenario, volumes: count, publish, unpublish }
 }
 
-fn burst(bench: &Bench, burst: &mut Burst, volumes: &[Volume], call: impl AsyncFn(&Volume)) {
+fn burst(driver: &Driver<'_>, burst: &mut Burst, volumes: &[Volume], call: impl AsyncFn(&Volume)) {
     let timed = async |volume: &Volume| -> Duration {
         let start = Instant::now();
         call(volume).await;
         start.elapsed()
     };
     let start = Instant::now();
-    let times = bench.runtime.block_on(join_all(volumes.iter().map(timed)));
+    let times = driver.caller.block_on(join_all(volumes.iter().map(timed)));
     burst.total.push(start.elapsed());
     times.into_iter().for_each(|time| burst.times.push(time));
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use skillmount::csi::v1::ProbeRequest;
 use tokio::process::Command;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::Bench;
 use crate::process::{Server, without_settings};
@@ -21,6 +22,8 @@ pub(crate) struct Driver<'a> {
     socket: tempfile::TempDir,
     server: Server,
     pub(crate) client: Client,
+    /// The caller's, in this thread: one that changes threads would be measured with the driver.
+    pub(crate) caller: Runtime,
 }
 
 /// The command, with its state below `root`.
@@ -51,14 +54,15 @@ impl<'a> Driver<'a> {
         let socket = tempfile::tempdir().unwrap();
         let path = socket.path().join("csi.sock");
         let mut command = node(binary, access, &root, &path);
-        let (server, client) = bench.runtime.block_on(async {
-            let ready = |line: &str| line.contains(r#""serving""#).then_some(());
-            let (server, ()) = Server::start(&mut command, ready).await;
+        let ready = |line: &str| line.contains(r#""serving""#).then_some(());
+        let (server, ()) = bench.runtime.block_on(Server::start(&mut command, ready));
+        let caller = Builder::new_current_thread().enable_all().build().unwrap();
+        let client = caller.block_on(async {
             let client = Client::connect(&path).await;
             client.identity().probe(ProbeRequest {}).await.unwrap();
-            (server, client)
+            client
         });
-        Self { bench, access: access.clone(), root, socket, server, client }
+        Self { bench, access: access.clone(), root, socket, server, client, caller }
     }
 
     /// A volume of its own id, whose target's parent exists.
@@ -73,13 +77,13 @@ impl<'a> Driver<'a> {
 
     pub(crate) fn publish(&self, volume: &Volume) -> Duration {
         let start = Instant::now();
-        self.bench.runtime.block_on(self.client.publish(volume)).unwrap();
+        self.caller.block_on(self.client.publish(volume)).unwrap();
         start.elapsed()
     }
 
     pub(crate) fn unpublish(&self, volume: &Volume) -> Duration {
         let start = Instant::now();
-        self.bench.runtime.block_on(self.client.unpublish(volume)).unwrap();
+        self.caller.block_on(self.client.unpublish(volume)).unwrap();
         start.elapsed()
     }
 
@@ -87,7 +91,7 @@ impl<'a> Driver<'a> {
     pub(crate) fn probe(&self) -> Duration {
         let start = Instant::now();
         let probe = async { self.client.identity().probe(ProbeRequest {}).await };
-        self.bench.runtime.block_on(probe).unwrap();
+        self.caller.block_on(probe).unwrap();
         start.elapsed()
     }
 

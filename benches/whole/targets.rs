@@ -48,10 +48,10 @@ pub(crate) fn targets(bench: &Bench, report: &Report) -> Vec<Target> {
     add("cold publish, 200 MB gzip, to `curl, gzip -dc, tar x`", 0.52, "×", of_floor);
     add("cold publish, 200 MB zstd, to crane", 0.7, "×", ratio(&zstd, cold::PUBLISH, crane));
     add("cold publish, 10 MB, to crane", 0.5, "×", ratio(medium, cold::PUBLISH, crane));
-    let of_kept = ratio(small, cold::PUBLISH, kept);
-    add("cold publish, 20 KB, to the kept connection", 2.0, "×", of_kept);
-    let of_oras = ratio(cold::SECURED, cold::PUBLISH, oras);
-    add("cold publish, 20 KB, TLS + password, to oras", 0.4, "×", of_oras);
+    let of_kept = ratio(small, cold::CONNECTED, kept);
+    add("cold publish, 20 KB, connection kept, to the kept connection", 2.0, "×", of_kept);
+    let of_oras = ratio(cold::SECURED, cold::CONNECTED, oras);
+    add("cold publish, 20 KB, connection kept, TLS + password, to oras", 0.4, "×", of_oras);
     for (secured, way) in [(false, "plain"), (true, "TLS + password")] {
         let mut trips = report.trips.iter();
         let trips = trips.find(|t| t.secured == secured && t.name == cold::CONNECTED);
