@@ -17,6 +17,7 @@ mod volumes;
 
 use std::ffi::OsString;
 use std::io::Write;
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -114,9 +115,15 @@ fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// The most threads that run async work. It is sockets and waiting: what computes or waits for the
+/// disk has threads of its own, and on a node of 64 processors as many idle ones would be memory.
+const WORKERS: usize = 4;
+
 /// Builds the runtime: all async work of a process runs on it.
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(processors.min(WORKERS))
         // Each running pull holds one for each of its members: 4 of at most 1024. The rest is for
         // what must not wait behind them, such as names of hosts.
         .max_blocking_threads(4 * 1024 + 512)
