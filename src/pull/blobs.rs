@@ -142,6 +142,10 @@ impl<'a> Blobs<'a> {
         };
         let (store, access, config) = (store.clone(), access.clone(), config.digest.clone());
         let layers: Vec<_> = layers.iter().map(|layer| layer.descriptor.digest.clone()).collect();
+        // With its layers a config comes and goes, so the disk is asked only if they may be there.
+        if !store.may_have_layers(&layers) {
+            return Ok(Stored::default());
+        }
         let look = move || {
             let repository = access.repository();
             let read = store.is_granted(repository, &config, &access.identities(store.salt()));

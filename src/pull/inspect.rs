@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use super::judge::judge;
+use super::layers::{self, Work};
 use super::progress::Progress;
 use super::walk::Walk;
-use super::{PullConfig, PullError, PullRequest, layers};
+use super::{PullConfig, PullError, PullRequest};
 use crate::artifact::plan::Layer;
 use crate::artifact::skill::{FindError, Shape, Skill};
 use crate::reference::Digest;
@@ -60,10 +61,11 @@ pub async fn inspect(
     for mut part in found.parts {
         let limits = config.limits;
         let (sink, progress) = (MemorySink::new(&limits), Arc::new(Progress::default()));
-        let (held, bounds) = ((sink, ()), (limits, &downloads));
-        let source = (&part.plan, part.opening.take());
-        let (mut unpacked, ()) =
-            layers::lay_out(registry, &part.origin, source, held, bounds, &progress).await?;
+        let work = Work { begin: || Ok((sink, ())), end: |unpacked, ()| Ok(unpacked) };
+        let (opening, bounds) = (part.opening.take(), (limits, &downloads));
+        let source = (&part.plan, opening);
+        let mut unpacked =
+            layers::lay_out(registry, &part.origin, source, work, bounds, &progress).await?;
         let verdict = match judge(&part, &mut unpacked) {
             // What a strict validation minds about one skill does not hide it in the next.
             Err(PullError::Find(FindError::Strict { findings: more })) => {

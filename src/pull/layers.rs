@@ -28,6 +28,8 @@ const QUEUE: u32 = 1 << 20;
 /// How many layers are downloaded ahead of the one that is unpacked.
 const AHEAD: usize = 3;
 
+const GIVEN_UP: &str = "nobody downloads the next layer";
+
 /// The places for layers that are downloaded ahead, for all pulls of the node.
 #[derive(Debug, Clone)]
 pub(super) struct Downloads(Arc<Semaphore>);
@@ -40,23 +42,36 @@ impl Downloads {
     }
 }
 
+/// What is done with layers, all of it in one thread: to change threads costs as much as to write a
+/// small file.
+pub(super) struct Work<B, E> {
+    /// Makes a sink, and what it writes to. That is dropped after the last file is written, also if
+    /// nobody waits for this any more.
+    pub(super) begin: B,
+    /// What comes of the files, once all layers are unpacked.
+    pub(super) end: E,
+}
+
 /// Downloads the plan's layers and unpacks them, lowest first, as they come. The next ones are
-/// downloaded meanwhile; the lowest may have been asked for before. `held` is what the sink writes
-/// to: it is given back with the files, and else dropped where they are written, after the last of
-/// them, also if nobody waits for this any more.
-pub(super) async fn lay_out<S: Sink + 'static, H: Send + 'static>(
+/// downloaded meanwhile; the lowest may have been asked for before.
+pub(super) async fn lay_out<S: Sink + 'static, H, T: Send + 'static>(
     registry: &Registry,
     origin: &Origin,
     (plan, opening): (&Plan, Option<Opening>),
-    (sink, held): (S, H),
+    work: Work<
+        impl FnOnce() -> Result<(S, H), PullError> + Send + 'static,
+        impl FnOnce(Unpacked<S>, H) -> Result<T, PullError> + Send + 'static,
+    >,
     bounds: (Limits, &Downloads),
     progress: &Arc<Progress>,
-) -> Result<(Unpacked<S>, H), PullError> {
+) -> Result<T, PullError> {
     let (limits, downloads) = bounds;
-    let (jobs, work) = mpsc::unbounded_channel();
+    let (jobs, layers) = mpsc::unbounded_channel();
+    let count = plan.layers.len();
     let unpacking = task::spawn_blocking(move || {
-        let unpacked = unpack(work, sink, limits);
-        unpacked.map(|unpacked| (unpacked, held))
+        let (sink, held) = (work.begin)()?;
+        let unpacked = unpack(layers, count, sink, limits)?;
+        (work.end)(unpacked, held)
     });
     let fetch = Fetch { registry, origin, cap: limits.total_bytes, downloads, progress, jobs };
     let fetched = fetch.all(&plan.layers, opening).await;
@@ -193,12 +208,16 @@ impl Fetch<'_> {
 }
 
 fn unpack<S: Sink>(
-    mut work: mpsc::UnboundedReceiver<(Layer, Chunks)>,
+    mut layers: mpsc::UnboundedReceiver<(Layer, Chunks)>,
+    count: usize,
     sink: S,
     limits: Limits,
 ) -> Result<Unpacked<S>, PullError> {
     let mut unpacker = Unpacker::new(sink, limits);
-    while let Some((layer, mut chunks)) = work.blocking_recv() {
+    for _ in 0..count {
+        // Nobody downloads the rest if the pull was given up between two layers.
+        let next = layers.blocking_recv();
+        let (layer, mut chunks) = next.ok_or_else(|| PullError::Panicked(GIVEN_UP.into()))?;
         unpacker.layer(&layer, &mut chunks)?;
     }
     Ok(unpacker.finish())
@@ -234,3 +253,6 @@ impl Read for Chunks {
         Ok(length)
     }
 }
+
+#[cfg(test)]
+mod tests;

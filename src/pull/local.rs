@@ -3,7 +3,7 @@
 
 use super::judge::judged;
 use super::walk::wanted;
-use super::{Found, PullOptions, PullRequest, Pulled, Puller, key_options};
+use super::{Found, Look, PullOptions, PullRequest, Pulled, Puller, key_options};
 use crate::artifact::classify::{Class, classify};
 use crate::artifact::descriptor::Descriptor;
 use crate::artifact::document::{Document, Manifest};
@@ -13,13 +13,26 @@ use crate::observability::chain;
 use crate::reference::{Digest, Reference, Repository, Selector};
 
 impl Puller {
-    /// The request from the store alone; none if anything is missing or not granted.
-    pub(super) fn local(&self, request: &PullRequest) -> Option<Pulled> {
-        let reference = request.source.reference()?;
-        let digest = match reference.selector() {
-            Selector::Digest(digest) => digest,
-            Selector::Tag(_) => self.store.reference(reference)?.digest,
+    /// The request from the store alone. Reads from disk.
+    pub(super) fn look(&self, request: &PullRequest) -> Look {
+        let Some(reference) = request.source.reference() else { return Look::Missing(None) };
+        let (digest, known) = match reference.selector() {
+            Selector::Digest(digest) => (digest, None),
+            Selector::Tag(_) => match self.store.reference(reference) {
+                Some(known) => (known.digest.clone(), Some(known.digest)),
+                None => return Look::Missing(None),
+            },
         };
+        self.local(request, reference, digest).map_or(Look::Missing(known), Look::Stored)
+    }
+
+    /// None if anything is missing or not granted.
+    fn local(
+        &self,
+        request: &PullRequest,
+        reference: &Reference,
+        digest: Digest,
+    ) -> Option<Pulled> {
         let local = Local { puller: self, request };
         let repository = reference.repository();
         let (found, collection) = match local.document(repository, &digest)? {

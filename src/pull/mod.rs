@@ -9,6 +9,7 @@ pub mod collect;
 mod diagnosis;
 pub mod error;
 pub mod flight;
+mod flush;
 mod inspect;
 mod judge;
 mod layers;
@@ -34,6 +35,7 @@ pub use collect::{CollectPolicy, Collected, Occasion};
 pub use diagnosis::diagnosis;
 pub use error::{Blame, PullError};
 use flight::{Flight, Flights};
+use flush::Unflushed;
 pub use inspect::{Inspected, InspectedPart, inspect};
 pub use policy::PullPolicy;
 pub use progress::{HumanBytes, Progress, Step, Took};
@@ -151,6 +153,14 @@ impl Pulled {
     }
 }
 
+/// What the store has for a request.
+enum Look {
+    /// All of it.
+    Stored(Pulled),
+    /// Not all, or not for this caller. What a tag meant when it was resolved last.
+    Missing(Option<Digest>),
+}
+
 /// A tree, and what is odd about the manifest that led to it.
 type Found = (Arc<StoredTree>, Vec<String>);
 
@@ -177,6 +187,8 @@ pub struct Puller {
     downloads: layers::Downloads,
     flights: Flights<Key, Arc<Pulled>, PullError>,
     backoff: Backoff,
+    /// What is to come to the disk.
+    unflushed: Unflushed,
     /// Held while garbage is collected.
     collecting: Mutex<()>,
     /// How many trees have been collected.
@@ -197,6 +209,7 @@ impl Puller {
             downloads,
             flights: Flights::default(),
             backoff,
+            unflushed: Unflushed::default(),
             collecting: Mutex::default(),
             freed: AtomicU64::new(0),
         }
@@ -231,7 +244,10 @@ impl Puller {
     pub fn stored(&self, requests: &[PullRequest]) -> Option<Vec<Arc<Pulled>>> {
         let stored = |request: &PullRequest| match request.policy {
             PullPolicy::Always => None,
-            PullPolicy::IfNotPresent | PullPolicy::Never => self.local(request).map(Arc::new),
+            PullPolicy::IfNotPresent | PullPolicy::Never => match self.look(request) {
+                Look::Stored(pulled) => Some(Arc::new(pulled)),
+                Look::Missing(_) => None,
+            },
         };
         let pulled: Option<Vec<_>> = requests.iter().map(stored).collect();
         pulled.iter().flatten().for_each(|_| self.config.metrics.pull().end("ok", true));
@@ -244,11 +260,12 @@ impl Puller {
         key: Key,
         progress: Arc<Progress>,
     ) -> Result<Pulled, Arc<PullError>> {
+        let mut known = None;
         if request.policy != PullPolicy::Always {
             let (puller, request) = (self.clone(), request.clone());
-            let local = blocking(move || puller.local(&request)).await?;
-            if let Some(pulled) = local {
-                return Ok(pulled);
+            match blocking(move || puller.look(&request)).await? {
+                Look::Stored(pulled) => return Ok(pulled),
+                Look::Missing(digest) => known = digest,
             }
         }
         if request.policy == PullPolicy::Never {
@@ -257,7 +274,7 @@ impl Puller {
         if let Some(last) = self.backoff.check(&key, Instant::now()) {
             return Err(PullError::BackOff(last).into());
         }
-        let outcome = self.in_turn(&request, &progress).await.map_err(Arc::new);
+        let outcome = self.in_turn(&request, known, &progress).await.map_err(Arc::new);
         self.backoff.record(&key, Instant::now(), outcome.as_ref().err());
         outcome
     }
@@ -266,6 +283,7 @@ impl Puller {
     async fn in_turn(
         self: &Arc<Self>,
         request: &PullRequest,
+        known: Option<Digest>,
         progress: &Arc<Progress>,
     ) -> Result<Pulled, PullError> {
         progress.enter(Step::Waiting);
@@ -282,9 +300,9 @@ impl Puller {
         let limit = self.config.timeout;
         let pull = async {
             let freed = self.freed();
-            match self.remote(request, progress).await {
+            match self.remote(request, known.clone(), progress).await {
                 Err(error) if error.is_disk_full() && self.made_space(freed).await => {
-                    self.remote(request, progress).await
+                    self.remote(request, known, progress).await
                 }
                 outcome => outcome,
             }

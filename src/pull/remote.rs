@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use tokio::time::Instant;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
 use super::judge;
+use super::layers::{self, Work};
+use super::progress::{Progress, Step};
 use super::source::{Origin, Source};
 use super::walk::{Part, Parts, Remembered, Walk};
-use super::{Found, PullError, PullPolicy, PullRequest, Pulled, Puller, blocking, key_options};
-use super::{layers, progress::Progress, progress::Step};
+use super::{Found, PullError, PullRequest, Pulled, Puller, blocking, key_options};
 use crate::observability::metrics::Phase;
-use crate::observability::{chain, task, trace};
-use crate::reference::{Digest, Selector};
-use crate::store::{self, FlushError, Staging, StoredTree, TreeInfo};
+use crate::observability::trace;
+use crate::reference::Digest;
+use crate::store::{self, Staging, StoredTree, TreeInfo};
 use crate::unpack::DiskSink;
 use crate::unpack::Unpacked;
 
@@ -22,62 +23,29 @@ use crate::unpack::Unpacked;
 const PARALLEL_MEMBERS: usize = 4;
 
 impl Puller {
+    /// What is present stays: a tag that was resolved before, to `known`, is asked for by that
+    /// digest, and only the permission is at stake.
     pub(super) async fn remote(
         self: &Arc<Self>,
         request: &PullRequest,
+        known: Option<Digest>,
         progress: &Arc<Progress>,
     ) -> Result<Pulled, PullError> {
         progress.enter(Step::Resolving);
         let start = Instant::now();
-        // What is present stays: a tag that was resolved before is asked for by its digest, and
-        // only the permission is at stake.
-        let known = match (request.policy, request.source.reference()) {
-            (PullPolicy::IfNotPresent, Some(reference))
-                if matches!(reference.selector(), Selector::Tag(_)) =>
-            {
-                let (puller, reference) = (self.clone(), reference.clone());
-                blocking(move || puller.store.reference(&reference))
-                    .await?
-                    .map(|known| known.digest)
-            }
-            _ => None,
-        };
         let walk = Walk::new(&self.registry, &self.config, request).with_store(&self.store);
         let walked = walk.parts(known).instrument(trace::phase(Phase::Resolve)).await?;
         let Parts { digest, parts, collection, documents } = walked;
         self.config.metrics.phase(Phase::Resolve, start.elapsed());
-        self.remember(request, &digest, documents).await?;
-        let found: Vec<Found> = stream::iter(parts)
+        let trees = stream::iter(parts)
             .map(|part| self.tree(part, progress))
             .buffered(PARALLEL_MEMBERS)
-            .try_collect()
-            .await?;
+            .try_collect::<Vec<Found>>();
+        // What was read is remembered while the rest comes.
+        let (found, ()) = tokio::try_join!(trees, self.remember(request, &digest, documents))?;
         let (trees, findings): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let (source, findings) = (request.source.clone(), findings.concat());
         Ok(Pulled { source, digest, trees, findings, collection, local: false })
-    }
-
-    /// Brings to the disk what an earlier run of the driver left in memory.
-    pub fn flush_leftovers(self: &Arc<Self>) {
-        self.flush(self.store.unflushed());
-    }
-
-    /// Flushing waits for the disk; a pod need not.
-    fn flush(self: &Arc<Self>, keys: Vec<String>) {
-        let puller = self.clone();
-        task::spawn_blocking(move || {
-            for key in keys {
-                match puller.store.flush(&key) {
-                    // It has been collected already.
-                    Ok(()) | Err(FlushError::Unknown(_)) => {}
-                    Err(error) => tracing::warn!(
-                        tree = key,
-                        error = chain(&error),
-                        "cannot flush a tree; after a power cut it is pulled again"
-                    ),
-                }
-            }
-        });
     }
 
     async fn remember(
@@ -116,28 +84,36 @@ impl Puller {
         progress.expect(part.plan.download_bytes());
         progress.enter(Step::Pulling);
         let start = Instant::now();
-        let puller = self.clone();
-        let staging = blocking(move || puller.store.stage()).await?.map_err(PullError::State)?;
-        let directory = staging.tree_fd().try_clone_to_owned().map_err(PullError::State)?;
-        let sink = DiskSink::new(directory);
-        let bounds = (self.config.limits, &self.downloads);
-        let (held, source) = ((sink, staging), (&part.plan, part.opening.take()));
-        let (unpacked, staging) =
-            layers::lay_out(&self.registry, &part.origin, source, held, bounds, progress)
-                .instrument(trace::phase(Phase::Download))
-                .await?;
-        progress.enter(Step::Storing);
-        let downloaded = Instant::now();
-        self.config.metrics.phase(Phase::Download, downloaded - start);
-        let findings = part.findings.clone();
-        let puller = self.clone();
-        let commit = blocking(move || puller.commit(part, key, unpacked, staging));
-        let tree = commit.instrument(trace::phase(Phase::Store)).await??;
-        self.config.metrics.phase(Phase::Store, downloaded.elapsed());
+        let opening = part.opening.take();
+        let part = Arc::new(part);
+        let store = self.store.clone();
+        let begin = move || {
+            let staging = store.stage()?;
+            let directory = staging.tree_fd().try_clone_to_owned()?;
+            Ok((DiskSink::new(directory), staging))
+        };
+        let (puller, made, told) = (self.clone(), part.clone(), progress.clone());
+        let caller = Span::current();
+        let end = move |unpacked, staging| {
+            let _caller = caller.entered();
+            puller.config.metrics.phase(Phase::Download, start.elapsed());
+            told.enter(Step::Storing);
+            let start = Instant::now();
+            let commit = || puller.commit(&made, key, unpacked, staging);
+            let tree = trace::phase(Phase::Store).in_scope(commit)?;
+            puller.config.metrics.phase(Phase::Store, start.elapsed());
+            Ok(tree)
+        };
+        let begin = move || begin().map_err(PullError::State);
+        let (source, bounds) = ((&part.plan, opening), (self.config.limits, &self.downloads));
+        let work = Work { begin, end };
+        let tree = layers::lay_out(&self.registry, &part.origin, source, work, bounds, progress)
+            .instrument(trace::phase(Phase::Download))
+            .await?;
         if self.config.durable {
-            self.flush(vec![tree.info.key.clone()]);
+            self.flush([tree.info.key.clone()]);
         }
-        Ok((tree, findings))
+        Ok((tree, part.findings.clone()))
     }
 
     /// The tree as it is stored, for a repository that once delivered it. To any other its bytes
@@ -158,26 +134,34 @@ impl Puller {
     /// Finds the skills, puts their files into place and the tree into the store.
     fn commit(
         &self,
-        part: Part,
+        part: &Part,
         key: String,
         mut unpacked: Unpacked<DiskSink>,
         staging: Staging,
     ) -> Result<Arc<StoredTree>, PullError> {
-        let verdict = judge::judge(&part, &mut unpacked)?;
+        let verdict = judge::judge(part, &mut unpacked)?;
         judge::place(&verdict.layout, &mut unpacked, staging.out_fd())?;
+        let repository = match &part.origin {
+            Origin::Repository(access) => Some(access.repository()),
+            Origin::Layout(_) => None,
+        };
         let info = TreeInfo {
             key: key.clone(),
             format: part.plan.format.into(),
             shape: verdict.layout.shape,
             skills: judge::infos(&verdict),
             layers: part.plan.layers.iter().map(|layer| layer.descriptor.digest.clone()).collect(),
+            repository: repository.cloned(),
             totals: verdict.totals.iter().copied().sum(),
             warnings: verdict.warnings,
             created_at: store::now(),
         };
         let tree = staging.commit(&key, info)?;
-        if let Origin::Repository(access) = &part.origin {
-            self.store.vouch(access.repository(), &key)?;
+        // Another's pull may have made it meanwhile.
+        if let Some(repository) =
+            repository.filter(|made| tree.info.repository.as_ref() != Some(made))
+        {
+            self.store.vouch(repository, &key)?;
         }
         Ok(tree)
     }

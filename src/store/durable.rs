@@ -6,15 +6,14 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
 use super::atomic::{self, Durability};
 use super::error::{FileError, FlushError, OpenError};
 use super::sums;
-use super::trees::{Shared, TreeInfo};
+use super::trees::{Shared, StoredTree, TreeInfo};
 use crate::reference::Digest;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -73,20 +72,55 @@ fn write(
     atomic::write_json(&shared.layout.trees, &name, description, durability)
 }
 
-/// Brings a tree to the disk, with the list of what its files are now, and marks it.
-pub(super) fn flush(shared: &Shared, key: &str) -> Result<(), FlushError> {
-    let tree = shared.index.quietly(key).ok_or_else(|| FlushError::Unknown(key.into()))?;
-    if tree.is_durable() {
-        return Ok(());
-    }
+/// Brings trees to the disk, with the lists of what their files are now, and marks them. What
+/// failed, of which tree.
+pub(super) fn flush(shared: &Shared, keys: &[String]) -> Vec<(String, FlushError)> {
     // One after the other: a list is held in memory.
     let _turn = shared.flush.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut listed, mut failed) = (Vec::new(), Vec::new());
+    for key in keys {
+        match list(shared, key) {
+            Ok(found) => listed.extend(found),
+            Err(error) => failed.push((key.clone(), error)),
+        }
+    }
+    if listed.is_empty() {
+        return failed;
+    }
+    // All of them at once: it waits for everything that anybody wrote to the file system.
+    let synced = rustix::fs::syncfs(&shared.trees_fd);
+    for (tree, sums) in listed {
+        let path = || tree.path().into();
+        let marked = synced
+            .map_err(|errno| FlushError::Sync { path: path(), source: errno.into() })
+            .and_then(|()| mark(shared, &tree, sums));
+        if let Err(error) = marked {
+            failed.push((tree.info.key.clone(), error));
+        }
+    }
+    failed
+}
+
+/// What is to be brought to the disk: a tree, and the digest of its list if it is not too long.
+type Listed = (Arc<StoredTree>, Option<Digest>);
+
+/// Writes the list of a tree's files; nothing for a tree that is on the disk.
+fn list(shared: &Shared, key: &str) -> Result<Option<Listed>, FlushError> {
+    let tree = shared.index.quietly(key).ok_or_else(|| FlushError::Unknown(key.into()))?;
+    if tree.is_durable() {
+        return Ok(None);
+    }
     let path = tree.path();
-    let dir = File::open(path).map_err(|source| FlushError::Sync { path: path.into(), source })?;
-    let sums = list(shared, key, &dir, path)?;
-    rustix::fs::syncfs(&dir)
-        .map_err(|errno| FlushError::Sync { path: path.into(), source: errno.into() })?;
-    // The mark must not be on disk before what it vouches for: its own bytes included.
+    let failed = |source| FlushError::List { path: path.into(), source };
+    let list = sums::list(File::open(path).map_err(failed)?.as_fd()).map_err(failed)?;
+    let Some(list) = list else { return Ok(Some((tree, None))) };
+    let name = sums::file_name(key);
+    atomic::write(&shared.layout.trees, &name, list.as_bytes(), Durability::Cached)?;
+    Ok(Some((tree, Some(Digest::sha256(list.as_bytes())))))
+}
+
+/// The mark must not be on disk before what it vouches for: its own bytes included.
+fn mark(shared: &Shared, tree: &StoredTree, sums: Option<Digest>) -> Result<(), FlushError> {
     let durable = true;
     let description =
         Description { durable, sums, ..Description::new(&shared.boot_id, &tree.info) };
@@ -94,14 +128,4 @@ pub(super) fn flush(shared: &Shared, key: &str) -> Result<(), FlushError> {
     tree.note_use();
     tree.set_durable();
     Ok(())
-}
-
-/// Writes the list of a tree's files. Its digest; none if it is too long.
-fn list(shared: &Shared, key: &str, dir: &File, path: &Path) -> Result<Option<Digest>, FlushError> {
-    let list =
-        sums::list(dir.as_fd()).map_err(|source| FlushError::List { path: path.into(), source })?;
-    let Some(list) = list else { return Ok(None) };
-    let name = sums::file_name(key);
-    atomic::write(&shared.layout.trees, &name, list.as_bytes(), Durability::Cached)?;
-    Ok(Some(Digest::sha256(list.as_bytes())))
 }

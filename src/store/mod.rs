@@ -209,10 +209,10 @@ impl Store {
         Staging::new(&self.shared, &self.next_staging)
     }
 
-    /// Brings a tree to the disk, so that it need not be pulled again after a power cut. Slow:
-    /// to be called when no pod waits for it.
-    pub fn flush(&self, key: &str) -> Result<(), FlushError> {
-        durable::flush(&self.shared, key)
+    /// Brings trees to the disk, so that they need not be pulled again after a power cut. Slow:
+    /// to be called when no pod waits for it. What failed, of which tree.
+    pub fn flush(&self, keys: &[String]) -> Vec<(String, FlushError)> {
+        durable::flush(&self.shared, keys)
     }
 
     /// The keys of the trees that [`flush`](Self::flush) has work for, sorted.
@@ -280,7 +280,14 @@ impl Store {
     /// Whether `repository` has delivered the tree `key`. A manifest only *names* its layers: a
     /// repository that never had their bytes must not get at another one's tree by naming them.
     pub fn is_vouched(&self, repository: &Repository, key: &str) -> bool {
-        self.is_granted(repository, &grants::of_tree(key), &[])
+        let made_it = |tree: Arc<StoredTree>| tree.info.repository.as_ref() == Some(repository);
+        self.shared.index.quietly(key).is_some_and(made_it)
+            || self.is_granted(repository, &grants::of_tree(key), &[])
+    }
+
+    /// Whether a tree of these layers is here, whoever delivered it. Needs no disk.
+    pub fn may_have_layers(&self, layers: &[Digest]) -> bool {
+        !self.shared.index.made_of(&layers.iter().collect::<Vec<_>>()).is_empty()
     }
 
     /// Whether a tree of these layers is here that `repository` has delivered.

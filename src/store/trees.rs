@@ -21,7 +21,7 @@ use super::lock::Lock;
 use super::remove::remove_tree;
 use super::sums;
 use crate::artifact::skill::Shape;
-use crate::reference::Digest;
+use crate::reference::{Digest, Repository};
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,10 @@ pub struct TreeInfo {
     pub skills: Vec<SkillInfo>,
     /// The layers it was made of, lowest first.
     pub layers: Vec<Digest>,
+    /// The repository that delivered all of them when it was made. Trees of older versions, and
+    /// those of a layout, have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<Repository>,
     /// How much it has.
     #[serde(flatten)]
     pub totals: Totals,

@@ -61,8 +61,7 @@ fn an_unpublished_skill_goes_and_a_mounted_one_stays() {
         driver.in_use(2).await;
         assert_eq!(driver.collect().await, Collected::default());
         driver.unpublish(&a).await.unwrap();
-        // With the tree goes the note of where it came from.
-        let one = Collected { trees: 1, bytes: bytes(&skill("a")), failed: 0, files: 1 };
+        let one = Collected { trees: 1, bytes: bytes(&skill("a")), failed: 0, files: 0 };
         assert_eq!(driver.collect().await, one);
         assert_eq!(driver.collect().await, Collected::default());
         assert_shows(&b, "b");
@@ -337,7 +336,7 @@ fn the_driver_collects_by_itself() {
         let line = log.lines().find(|line| line.contains("collected garbage")).expect(&log);
         let bytes = bytes(&skill("a"));
         let told = format!(
-            "trees=1 bytes={bytes} failed=0 files=1 why=\"10.1 kB of trees, with a budget of 1 B\""
+            "trees=1 bytes={bytes} failed=0 files=0 why=\"10.1 kB of trees, with a budget of 1 B\""
         );
         assert!(line.contains(&told), "{line}");
     });

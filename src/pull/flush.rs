@@ -1,0 +1,61 @@
+//! Bringing trees to the disk, when no pod waits for it any more.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::Puller;
+use crate::observability::{chain, task};
+use crate::store::FlushError;
+
+/// How long a tree waits for others, which are brought to the disk with it: for each the disk would
+/// write everything that anybody has written. And for its volume, whose mount is made meanwhile.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+/// The keys of trees that wait.
+#[derive(Debug, Default)]
+pub(super) struct Unflushed(Mutex<Vec<String>>);
+
+impl Unflushed {
+    /// Whether it is the first to wait.
+    fn add(&self, keys: impl IntoIterator<Item = String>) -> bool {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = waiting.is_empty();
+        waiting.extend(keys);
+        is_first && !waiting.is_empty()
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Puller {
+    /// Brings to the disk what an earlier run of the driver left in memory.
+    pub fn flush_leftovers(self: &Arc<Self>) {
+        self.flush(self.store.unflushed());
+    }
+
+    /// Soon brings trees to the disk.
+    pub(super) fn flush(self: &Arc<Self>, keys: impl IntoIterator<Item = String>) {
+        if !self.unflushed.add(keys) {
+            return;
+        }
+        let puller = self.clone();
+        task::spawn(async move {
+            tokio::time::sleep(TOGETHER).await;
+            let keys = puller.unflushed.take();
+            task::spawn_blocking(move || {
+                for (tree, error) in puller.store.flush(&keys) {
+                    // An unknown one has been collected already.
+                    if !matches!(error, FlushError::Unknown(_)) {
+                        tracing::warn!(
+                            tree,
+                            error = chain(&error),
+                            "cannot flush a tree; after a power cut it is pulled again"
+                        );
+                    }
+                }
+            });
+        });
+    }
+}
