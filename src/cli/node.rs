@@ -164,6 +164,7 @@ impl NodeArgs {
             unmounted = recovered.unmounted,
             unclear = recovered.unclear,
             half_made = recovered.half_made,
+            forgotten = recovered.forgotten,
             "volumes known"
         );
         let listener = server::bind(socket).await.map_err(|e| Failure::failed(&e))?;

@@ -30,6 +30,7 @@ mod node_credentials;
 mod pod_secrets;
 mod providers;
 mod real_api;
+mod recovery;
 mod registration;
 #[cfg(target_env = "gnu")]
 mod removal;
