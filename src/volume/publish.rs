@@ -169,7 +169,7 @@ impl Volumes {
         let mounted = self
             .is_mounted(&record)
             .map_err(|source| PublishError::Unknown { target: record.target.clone(), source })?;
-        if !mounted {
+        if !mounted || self.is_hollow(&record) {
             return Ok(None);
         }
         if record.target != request.target {
