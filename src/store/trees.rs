@@ -164,7 +164,7 @@ pub(super) struct Shared {
     /// Held while a tree is brought to the disk.
     pub(super) flush: Mutex<()>,
     pub(super) index: Index,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Shared {
@@ -183,8 +183,18 @@ impl Shared {
             index: Index::default(),
             layout,
             boot_id,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// What has been removed of the layout since it was opened.
+    pub(super) fn lost(&self) -> Option<PathBuf> {
+        let layout = &self.layout;
+        layout.lost(&[
+            (self.lock.as_fd(), &layout.lock()),
+            (self.trees_fd.as_fd(), &layout.trees),
+            (self.staging_fd.as_fd(), &layout.staging),
+        ])
     }
 
     /// Fills the index at open, and removes what is not whole. `mounted` are the trees that pods

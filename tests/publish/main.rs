@@ -53,6 +53,7 @@ mod verification;
 mod verify;
 mod vigil;
 mod warnings;
+mod wiped;
 
 use std::fs;
 use std::path::{Path, PathBuf};
