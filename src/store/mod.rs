@@ -101,10 +101,10 @@ impl Store {
         empty_staging(&shared)?;
         prune_quarantine(&shared)?;
         let records = records::list(&shared)?;
-        shared.load(&records::mounted_trees(&records, &shared.boot_id))?;
         for record in &records {
-            shared.index.names(&record.volume_id, &record.trees);
+            shared.index.restore(record);
         }
+        shared.load(&records::mounted_trees(&records, &shared.boot_id))?;
         Ok(Self {
             shared: Arc::new(shared),
             salt,

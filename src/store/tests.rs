@@ -139,6 +139,7 @@ fn record(volume_id: &str) -> Record {
         pod: Pod { name: "pod".into(), ..Pod::default() },
         published_at: 7,
         warnings: vec![],
+        damaged: None,
     }
 }
 

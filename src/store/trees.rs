@@ -245,8 +245,9 @@ impl Shared {
             atomic::remove(&self.layout.trees.join(sums::file_name(&key)))?;
         }
         for (name, key) in entries.orphans {
-            if !mounted.contains(&key) {
-                self.remove(&name);
+            match mounted.contains(&key) {
+                true => self.index.put_aside(&key, name),
+                false => self.remove(&name),
             }
         }
         Ok(())

@@ -357,6 +357,7 @@ fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Compos
         pod: request.pod.clone(),
         published_at: store::now(),
         warnings: warnings(pulled).map(|(source, text)| format!("{source}: {text}")).collect(),
+        damaged: None,
     }
 }
 
