@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench bench-parts conformance producers manifests image sbom cluster book fuzz
+.PHONY: help demo test lint fmt bench bench-parts soak conformance producers manifests image sbom cluster book fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -47,6 +47,13 @@ bench: ## Measure beside other tools, and print a table: WHOLE='--only warm' for
 
 bench-parts: ## Measure unpacking, and publishing over the socket, with criterion
 	$(CARGO) bench --bench unpack --bench publish
+
+SOAK ?= --minutes 30 --write-docs
+
+soak: ## Run the driver under load for long, and plot what it takes: SOAK='--minutes 5'
+	$(CARGO) build --release --bin skillmount
+	mkdir -p $(TARGET_DIR)/bench && cp $(TARGET_DIR)/release/skillmount $(TARGET_DIR)/bench/skillmount
+	$(CARGO) bench --bench soak -- --binary $(abspath $(TARGET_DIR))/bench/skillmount $(SOAK)
 
 conformance: ## Run csi-sanity, the image, the tools that push skills, and those that deploy
 	sh tests/conformance/run.sh

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use rustix::process::{
@@ -31,6 +32,9 @@ use crate::registration::Registrar;
 use crate::registry::{Registry, RegistryConfig, install_crypto_provider};
 use crate::store::{Store, label};
 use crate::volume::{Sources, Volumes};
+
+/// How often the driver looks whether its state directory is still there.
+const WATCH_PERIOD: Duration = Duration::from_secs(2);
 
 /// The longest driver name (CSI specification, GetPluginInfo).
 const MAX_NAME: usize = 63;
@@ -156,7 +160,7 @@ impl NodeArgs {
         let puller = Arc::new(Puller::new(registry.clone(), store.clone(), pulls));
         puller.flush_leftovers();
         let (events, writer) = events.unzip();
-        let volumes = Volumes::new(store, mounter, puller.clone());
+        let volumes = Volumes::new(store.clone(), mounter, puller.clone());
         let volumes = Arc::new(volumes.with_sources(sources).with_events(events));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
         tracing::info!(
@@ -164,6 +168,7 @@ impl NodeArgs {
             unmounted = recovered.unmounted,
             unclear = recovered.unclear,
             half_made = recovered.half_made,
+            forgotten = recovered.forgotten,
             "volumes known"
         );
         let listener = server::bind(socket).await.map_err(|e| Failure::failed(&e))?;
@@ -206,7 +211,8 @@ impl NodeArgs {
             puller.clone().scrub_regularly(self.scrub.interval(), raised(stopped.clone())).await;
             Ok(())
         };
-        tokio::try_join!(serving, registering, collecting, scrubbing)?;
+        let watching = watch(store, raised(stopped.clone()));
+        tokio::try_join!(serving, registering, collecting, scrubbing, watching)?;
         drop(served);
         if let Some(writing) = writing {
             // Nobody waits longer for events than a stop has time.
@@ -245,6 +251,26 @@ impl NodeArgs {
             format!("/var/lib/kubelet/plugins/{}/csi.sock", self.driver_name).into()
         });
         Some(Registrar::new(directory, &self.driver_name, &endpoint))
+    }
+}
+
+/// Fails once the state directory is not the one any more that was opened, or not whole: only a new
+/// start makes it anew.
+async fn watch(store: Arc<Store>, stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        tokio::select! {
+            () = &mut stop => return Ok(()),
+            () = tokio::time::sleep(WATCH_PERIOD) => {}
+        }
+        let looked = store.clone();
+        if let Ok(Some(lost)) = task::spawn_blocking(move || looked.lost()).await {
+            let lost = lost.display();
+            return Err(Failure::Failed(format!(
+                "{lost} was removed or replaced under the running driver; the next start makes \
+                 the state directory anew, and volumes stay mounted"
+            )));
+        }
     }
 }
 

@@ -194,6 +194,7 @@ struct Families {
     registry_requests: Family<Answer, Counter>,
     credential_providers: Family<Provided, Counter>,
     events: Family<Ending, Counter>,
+    tasks: Gauge<u64, AtomicU64>,
     volumes: Gauge<u64, AtomicU64>,
     store_trees: Gauge<u64, AtomicU64>,
     store_bytes: Gauge<u64, AtomicU64>,
@@ -218,6 +219,7 @@ impl Default for Metrics {
             registry_requests: Family::default(),
             credential_providers: Family::default(),
             events: Family::default(),
+            tasks: Gauge::default(),
             volumes: Gauge::default(),
             store_trees: Gauge::default(),
             store_bytes: Gauge::default(),
@@ -279,6 +281,7 @@ impl Families {
         all.register_with_unit("store", "Bytes of files in the store", Unit::Bytes, bytes);
         let damaged = self.trees_damaged.clone();
         all.register("trees_damaged", "Trees whose files were not what they were", damaged);
+        all.register("tasks", "Tasks of the runtime that have not ended", self.tasks.clone());
         let states = self.registration.clone();
         all.register("registration", "1 for how far the registration with kubelet is", states);
     }
@@ -378,6 +381,9 @@ impl Metrics {
 
     /// All metrics as text that parsers of OpenMetrics and of Prometheus' own format read.
     pub fn text(&self) -> Result<String, fmt::Error> {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.0.tasks.set(runtime.metrics().num_alive_tasks() as u64);
+        }
         let mut text = String::new();
         text::encode(&mut text, &self.0.registry)?;
         Ok(text)

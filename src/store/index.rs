@@ -13,6 +13,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use super::records::Record;
 use super::trees::StoredTree;
 use crate::reference::Digest;
 
@@ -138,6 +139,21 @@ impl Index {
         inner.damaged.extend(volumes);
         inner.trees.remove(key);
         Some(in_use)
+    }
+
+    /// A volume's record of before this start.
+    pub(super) fn restore(&self, record: &Record) {
+        self.names(&record.volume_id, &record.trees);
+        if let Some(key) = &record.damaged {
+            self.write().damaged.insert(record.volume_id.clone(), key.clone());
+        }
+    }
+
+    /// The volumes that show the damaged tree `key`.
+    pub(super) fn showing(&self, key: &str) -> Vec<String> {
+        let inner = self.read();
+        let damaged = inner.damaged.iter().filter(|(_, damaged)| *damaged == key);
+        damaged.map(|(volume, _)| volume.clone()).collect()
     }
 
     /// The condemned tree `key` has its files at `name` now.

@@ -2,7 +2,8 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::atomic::{self, Durability, TEMPORARY};
@@ -94,6 +95,26 @@ impl Layout {
             }
         }
         Ok(())
+    }
+
+    /// What somebody has removed, or put something else in the place of, since the directory was
+    /// opened. `open` are descriptors of then.
+    pub(super) fn lost(&self, open: &[(BorrowedFd<'_>, &Path)]) -> Option<PathBuf> {
+        let is_same = |(fd, path): &(BorrowedFd<'_>, &Path)| {
+            let then = rustix::fs::fstat(fd);
+            let now = fs::symlink_metadata(path);
+            match (then, now) {
+                (Ok(then), Ok(now)) => (then.st_dev, then.st_ino) == (now.dev(), now.ino()),
+                // Whether it is there is not known.
+                (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
+                (Err(_), Ok(_)) => true,
+            }
+        };
+        let replaced = open.iter().find(|open| !is_same(open)).map(|(_, path)| *path);
+        let kept: [&Path; 5] =
+            [&self.manifests, &self.references, &self.grants, &self.records, &self.empty];
+        let is_gone = |path: &&Path| matches!(path.try_exists(), Ok(false));
+        replaced.or_else(|| kept.into_iter().find(is_gone)).map(Into::into)
     }
 
     /// The version on disk, if it is one that is known; `None` for an empty directory.

@@ -1,6 +1,7 @@
 //! One process per state directory.
 
 use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
@@ -13,7 +14,7 @@ use super::error::OpenError;
 /// there is never a stale one.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -26,9 +27,15 @@ impl Lock {
             .open(&path)
             .map_err(|source| OpenError::Prepare { path: path.clone(), source })?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(Errno::WOULDBLOCK) => Err(OpenError::Locked { path }),
             Err(error) => Err(OpenError::Lock { path, source: error.into() }),
         }
+    }
+}
+
+impl AsFd for Lock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }

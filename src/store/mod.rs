@@ -37,7 +37,7 @@ mod verify;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, SystemTime};
@@ -101,10 +101,10 @@ impl Store {
         empty_staging(&shared)?;
         prune_quarantine(&shared)?;
         let records = records::list(&shared)?;
-        shared.load(&records::mounted_trees(&records, &shared.boot_id))?;
         for record in &records {
-            shared.index.names(&record.volume_id, &record.trees);
+            shared.index.restore(record);
         }
+        shared.load(&records::mounted_trees(&records, &shared.boot_id))?;
         Ok(Self {
             shared: Arc::new(shared),
             salt,
@@ -117,6 +117,12 @@ impl Store {
     /// The state directory.
     pub fn root(&self) -> &Path {
         &self.shared.layout.root
+    }
+
+    /// A part of the state directory that somebody has removed, or replaced, since it was opened:
+    /// nothing can be stored any more, and what is known of it is wrong. Opening it anew mends that.
+    pub fn lost(&self) -> Option<PathBuf> {
+        self.shared.lost()
     }
 
     /// Gives the directories where trees are made and kept an SELinux label, which what is made in

@@ -47,6 +47,9 @@ pub struct Record {
     pub published_at: u64,
     /// What was odd, for people.
     pub warnings: Vec<String>,
+    /// The key of a tree that it shows and whose files were found damaged since.
+    #[serde(skip)]
+    pub damaged: Option<String>,
 }
 
 /// How far publishing came.
@@ -64,6 +67,20 @@ pub enum RecordState {
 struct Mounted<'a> {
     seal: Seal,
     mount: Cow<'a, MountIdentity>,
+}
+
+/// What was found out about a volume later: a further line.
+#[derive(Serialize, Deserialize)]
+struct Found<'a> {
+    damaged: Cow<'a, str>,
+}
+
+/// A line of a record's file after the first.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Line<'a> {
+    Mounted(Mounted<'a>),
+    Found(Found<'a>),
 }
 
 /// A reference of a volume and what it resolved to.
@@ -143,7 +160,14 @@ pub(super) fn mounted(
     atomic::append_json(&path, &line)
 }
 
-/// The record in a file: a document, and a line for its mount once it was made. What has no end is
+/// Adds that files of the tree `key`, which the volume shows, were found damaged.
+pub(super) fn damaged(shared: &Shared, volume_id: &str, key: &str) -> Result<(), FileError> {
+    let path = shared.layout.records.join(file_name(volume_id));
+    atomic::append_json(&path, &Found { damaged: Cow::Borrowed(key) })
+}
+
+/// The record in a file: a document, a line for its mount once it was made, and one for what was
+/// found out later. What has no end is
 /// not there: the driver died while it wrote it, and what it has mounted is undone.
 fn parse(bytes: &[u8], is_ours: impl FnOnce(&Record) -> bool) -> Result<Record, String> {
     let (document, more) = match bytes.iter().position(|byte| *byte == b'\n') {
@@ -154,11 +178,17 @@ fn parse(bytes: &[u8], is_ours: impl FnOnce(&Record) -> bool) -> Result<Record, 
     if record.version != RECORD_VERSION || !is_ours(&record) {
         return Err(atomic::NOT_OURS.into());
     }
-    if let Some(line) = more.strip_suffix(b"\n") {
-        let line: Mounted<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-        record.seal = line.seal;
-        record.mount = Some(line.mount.into_owned());
-        record.state = RecordState::Published;
+    let lines = more.split_inclusive(|byte| *byte == b'\n');
+    for line in lines.filter_map(|line| line.strip_suffix(b"\n")) {
+        match serde_json::from_slice(line).map_err(|error| error.to_string())? {
+            Line::Mounted(_) if record.mount.is_some() => return Err("it is mounted twice".into()),
+            Line::Mounted(line) => {
+                record.seal = line.seal;
+                record.mount = Some(line.mount.into_owned());
+                record.state = RecordState::Published;
+            }
+            Line::Found(line) => record.damaged = Some(line.damaged.into_owned()),
+        }
     }
     Ok(record)
 }

@@ -2,7 +2,8 @@
 //! grants, which are small but would grow without end.
 //!
 //! A file is old if it was neither written nor read for the retention; reading is noted once a
-//! day. What a volume's record leads to is never old.
+//! day. Of more files than [`MAX_REMEMBERED`] of a kind the oldest count as old, too: tags that move
+//! all the time would fill the disk's inodes sooner. What a volume's record leads to is never old.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -16,6 +17,9 @@ use super::{atomic, grants, manifests, records, references};
 use crate::artifact::document::Document;
 use crate::reference::Digest;
 
+/// How many manifests, references and grants there may be, of each.
+const MAX_REMEMBERED: usize = 10_000;
+
 /// Drops what is older than `retention` at `now`, and what is of no use without what was dropped.
 /// How many files.
 ///
@@ -27,24 +31,38 @@ pub(super) fn sweep(
     retention: Duration,
     now: SystemTime,
 ) -> Result<u64, FileError> {
-    let sweep = Sweep { shared, writing, retention, now, kept: kept(shared)? };
+    sweep_to(shared, writing, retention, MAX_REMEMBERED, now)
+}
+
+/// The same with another number.
+pub(super) fn sweep_to(
+    shared: &Shared,
+    writing: &RwLock<()>,
+    retention: Duration,
+    most: usize,
+    now: SystemTime,
+) -> Result<u64, FileError> {
+    let sweep = Sweep { shared, writing, retention, most, now, kept: kept(shared)? };
     let layout = &shared.layout;
     let kept: HashSet<OsString> =
         sweep.kept.iter().map(|digest| manifests::file_name(digest).into()).collect();
+    let old = sweep.old(&layout.manifests)?;
     let mut dropped = sweep.drop(&layout.manifests, |path| {
         let is_kept = path.file_name().is_some_and(|name| kept.contains(name));
-        Ok(!is_kept && sweep.is_old(path))
+        Ok(!is_kept && old.has(path))
     })?;
+    let old = sweep.old(&layout.references)?;
     dropped += sweep.drop(&layout.references, |path| {
         let Some(digest) = references::digest_of(shared, path)? else { return Ok(false) };
         let is_kept = sweep.kept.contains(&digest);
-        Ok(!sweep.has_manifest(&digest) || (!is_kept && sweep.is_old(path)))
+        Ok(!sweep.has_manifest(&digest) || (!is_kept && old.has(path)))
     })?;
+    let old = sweep.old(&layout.grants)?;
     let trees: HashSet<_> = shared.index.keys().iter().map(|key| grants::of_tree(key)).collect();
     dropped += sweep.drop(&layout.grants, |path| {
         let Some(digest) = grants::digest_of(shared, path)? else { return Ok(false) };
         if sweep.has_manifest(&digest) {
-            return Ok(!sweep.kept.contains(&digest) && sweep.is_old(path));
+            return Ok(!sweep.kept.contains(&digest) && old.has(path));
         }
         // A tree's goes with it. One that has come since is looked for by its key.
         Ok(!trees.contains(&digest)
@@ -57,6 +75,7 @@ struct Sweep<'a> {
     shared: &'a Shared,
     writing: &'a RwLock<()>,
     retention: Duration,
+    most: usize,
     now: SystemTime,
     /// The digests of what volumes show, and of what that names.
     kept: HashSet<Digest>,
@@ -86,15 +105,38 @@ impl Sweep<'_> {
         Ok(dropped)
     }
 
-    fn is_old(&self, path: &Path) -> bool {
-        let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
-        written.is_ok_and(|at| self.now.duration_since(at).is_ok_and(|age| age > self.retention))
+    /// Which files of a directory are old.
+    fn old(&self, dir: &Path) -> Result<Old, FileError> {
+        let failed = |source| FileError::Read { path: dir.into(), source };
+        let mut written = Vec::new();
+        for entry in std::fs::read_dir(dir).map_err(failed)? {
+            // What cannot be looked at is not old.
+            written.extend(entry.map_err(failed)?.metadata().and_then(|found| found.modified()));
+        }
+        written.sort_unstable();
+        let excess = written.len().saturating_sub(self.most);
+        let limit = self.now.checked_sub(self.retention).unwrap_or(SystemTime::UNIX_EPOCH);
+        // The oldest that stays.
+        let first = written.get(excess).filter(|_| excess > 0);
+        Ok(Old { before: first.map_or(limit, |first| limit.max(*first)) })
     }
 
     fn has_manifest(&self, digest: &Digest) -> bool {
         // One that cannot be looked at counts as there.
         let path = self.shared.layout.manifests.join(manifests::file_name(digest));
         path.try_exists().unwrap_or(true)
+    }
+}
+
+/// What was written or read last before a time is old.
+struct Old {
+    before: SystemTime,
+}
+
+impl Old {
+    fn has(&self, path: &Path) -> bool {
+        let written = std::fs::metadata(path).and_then(|metadata| metadata.modified());
+        written.is_ok_and(|at| at < self.before)
     }
 }
 

@@ -140,6 +140,7 @@ fn record(volume_id: &str) -> Record {
         pod: Pod { name: "pod".into(), ..Pod::default() },
         published_at: 7,
         warnings: vec![],
+        damaged: None,
     }
 }
 

@@ -168,7 +168,7 @@ pub(super) struct Shared {
     /// Held while a tree is brought to the disk.
     pub(super) flush: Mutex<()>,
     pub(super) index: Index,
-    _lock: Lock,
+    lock: Lock,
 }
 
 impl Shared {
@@ -187,8 +187,18 @@ impl Shared {
             index: Index::default(),
             layout,
             boot_id,
-            _lock: lock,
+            lock,
         })
+    }
+
+    /// What has been removed of the layout since it was opened.
+    pub(super) fn lost(&self) -> Option<PathBuf> {
+        let layout = &self.layout;
+        layout.lost(&[
+            (self.lock.as_fd(), &layout.lock()),
+            (self.trees_fd.as_fd(), &layout.trees),
+            (self.staging_fd.as_fd(), &layout.staging),
+        ])
     }
 
     /// Fills the index at open, and removes what is not whole. `mounted` are the trees that pods
@@ -239,8 +249,9 @@ impl Shared {
             atomic::remove(&self.layout.trees.join(sums::file_name(&key)))?;
         }
         for (name, key) in entries.orphans {
-            if !mounted.contains(&key) {
-                self.remove(&name);
+            match mounted.contains(&key) {
+                true => self.index.put_aside(&key, name),
+                false => self.remove(&name),
             }
         }
         Ok(())

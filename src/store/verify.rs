@@ -16,8 +16,10 @@ use super::durable::Description;
 use super::error::OpenError;
 use super::gc::{self, DiscardError};
 use super::layout::{self, Layout};
+use super::records;
 use super::sums::{self, Damage, DamageKind, Pace};
 use super::trees::{Shared, StoredTree, TreeInfo, is_key};
+use crate::observability::chain;
 use crate::reference::Digest;
 
 /// What was found about a tree.
@@ -164,6 +166,7 @@ pub(super) fn condemn(
             }
             return Err(error.into());
         }
+        note(shared, &key);
         // Its directory may be what is missing.
         let is_there = !in_use && path().exists();
         (in_use, is_there.then(|| gc::move_away(shared, next, &key)).transpose()?)
@@ -173,4 +176,14 @@ pub(super) fn condemn(
         None => fsync(&shared.trees_fd).map_err(|errno| failed(errno.into()))?,
     }
     Ok(Some(in_use))
+}
+
+/// Writes it down for the next start. What cannot be written is known until then.
+fn note(shared: &Shared, key: &str) {
+    for volume_id in shared.index.showing(key) {
+        if let Err(error) = records::damaged(shared, &volume_id, key) {
+            let error = chain(&error);
+            tracing::warn!(volume_id, tree = key, error, "cannot note that files are damaged");
+        }
+    }
 }

@@ -151,6 +151,13 @@ impl Volumes {
         Ok(found == (expected.dev, expected.ino))
     }
 
+    /// Whether the mount of a record shows nothing although it should: somebody has removed the
+    /// files below it. What cannot be listed counts as there.
+    fn is_hollow(&self, record: &Record) -> bool {
+        let is_empty = |mut entries: std::fs::ReadDir| entries.next().is_none();
+        record.totals.files > 0 && std::fs::read_dir(&record.target).is_ok_and(is_empty)
+    }
+
     /// Undoes what a publish may have left at a target: every mount on it, then the directory.
     /// Never recursive: a directory that still holds something is not ours to empty.
     fn clear(&self, target: &Path) -> Result<(), ClearError> {

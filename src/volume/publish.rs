@@ -169,7 +169,7 @@ impl Volumes {
         let mounted = self
             .is_mounted(&record)
             .map_err(|source| PublishError::Unknown { target: record.target.clone(), source })?;
-        if !mounted {
+        if !mounted || self.is_hollow(&record) {
             return Ok(None);
         }
         if record.target != request.target {
@@ -357,6 +357,7 @@ fn record(request: &PublishRequest, pulled: &[Arc<Pulled>], composition: &Compos
         pod: request.pod.clone(),
         published_at: store::now(),
         warnings: warnings(pulled).map(|(source, text)| format!("{source}: {text}")).collect(),
+        damaged: None,
     }
 }
 

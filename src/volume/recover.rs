@@ -1,9 +1,11 @@
 //! What a dead driver left: half-made volumes are undone, whole ones are known again.
 
+use std::io;
+
 use super::Volumes;
 use crate::mount::{Mount, Mounter, SOURCE};
 use crate::observability::chain;
-use crate::store::{FileError, RecordState, Store};
+use crate::store::{FileError, MountIdentity, Record, RecordState, Store};
 
 /// What was found at start.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +20,8 @@ pub struct Recovered {
     pub unclear: usize,
     /// Publishes that did not come to their end, undone now.
     pub half_made: usize,
+    /// Volumes of an earlier boot that kubelet does not know any more, forgotten now.
+    pub forgotten: usize,
 }
 
 /// Why recovery failed.
@@ -65,14 +69,18 @@ pub fn keep_mounted(store: &Store, mounter: &dyn Mounter) {
 
 impl Volumes {
     /// Decides about every record, before the first call is served. A publish that did not end
-    /// was never answered with `OK`, so no container has seen it: it is undone.
+    /// was never answered with `OK`, so no container has seen it: it is undone. Of a volume that
+    /// nobody will unpublish the record goes: it would keep its trees for ever.
     pub fn recover(&self) -> Result<Recovered, RecoverError> {
-        keep_mounted(&self.store, &*self.mounter);
         let mut found = Recovered::default();
         for record in self.store.records()? {
             match record.state {
                 RecordState::Published => match self.is_mounted(&record) {
                     Ok(true) => found.published += 1,
+                    Ok(false) if self.is_abandoned(&record) => match self.forget(&record) {
+                        true => found.forgotten += 1,
+                        false => found.unmounted += 1,
+                    },
                     Ok(false) => found.unmounted += 1,
                     Err(error) => {
                         found.unclear += 1;
@@ -98,6 +106,37 @@ impl Volumes {
                 }
             }
         }
+        // Last, since it also keeps what a record that has gone now may still show somewhere.
+        keep_mounted(&self.store, &*self.mounter);
         Ok(found)
+    }
+
+    /// Whether the record is gone.
+    fn forget(&self, record: &Record) -> bool {
+        let volume_id = &record.volume_id;
+        match self.store.remove_record(volume_id) {
+            Ok(()) => {
+                let target = record.target.display();
+                tracing::info!(volume_id, %target, "forgot a volume that kubelet has forgotten");
+                true
+            }
+            Err(error) => {
+                tracing::warn!(volume_id, error = chain(&error), "cannot forget a volume");
+                false
+            }
+        }
+    }
+
+    /// Whether nobody shows the volume and no call for it will come. What an earlier boot has
+    /// mounted is gone, in containers too. Kubelet keeps what it knows of a volume
+    /// (`vol_data.json`) beside the target, and removes that only after an unpublish that
+    /// succeeded: where it is, or may be, one is still to come.
+    fn is_abandoned(&self, record: &Record) -> bool {
+        let is_of_now = |mount: &MountIdentity| *mount.boot_id == *self.store.boot_id();
+        if record.mount.as_ref().is_none_or(is_of_now) {
+            return false;
+        }
+        let beside = record.target.parent().map(|parent| parent.symlink_metadata());
+        beside.is_some_and(|found| found.is_err_and(|e| e.kind() == io::ErrorKind::NotFound))
     }
 }

@@ -85,6 +85,9 @@ impl Volumes {
             Ok(false) => return Some(format!("it is not mounted at {target} any more")),
             Err(error) => return Some(chain(&error)),
         }
+        if self.is_hollow(record) {
+            return Some("its files were removed from the node; a new pod gets them anew".into());
+        }
         if let Some(key) = self.store.damaged(&record.volume_id) {
             return Some(format!(
                 "files of its stored tree {key} are damaged; a new pod gets them anew"

@@ -30,6 +30,7 @@ mod node_credentials;
 mod pod_secrets;
 mod providers;
 mod real_api;
+mod recovery;
 mod registration;
 #[cfg(target_env = "gnu")]
 mod removal;
@@ -52,6 +53,7 @@ mod verification;
 mod verify;
 mod vigil;
 mod warnings;
+mod wiped;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -104,6 +104,12 @@ impl Node {
         (status, self.ended().await)
     }
 
+    /// Waits until it ends by itself.
+    pub(crate) async fn exited(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().await.unwrap();
+        (status, self.ended().await)
+    }
+
     async fn ended(self) -> String {
         self.reader.await.unwrap();
         let log = std::mem::take(&mut *self.log.lock().unwrap());

@@ -92,7 +92,7 @@ fn the_driver_drops_what_has_changed() {
         assert!(shown.target.join("SKILL.md").exists());
         let told =
             format!("files of its stored tree {} are damaged; a new pod gets them anew", keys[0]);
-        assert_eq!(condition(&node.client, &shown).await, (true, told));
+        assert_eq!(condition(&node.client, &shown).await, (true, told.clone()));
         registry.clear();
         let again = Volume::new(&root, "again", &shown.attributes["reference"]);
         node.client.publish(&again).await.unwrap();
@@ -106,9 +106,6 @@ fn the_driver_drops_what_has_changed() {
         assert_eq!(condition(&node.client, &again).await, well);
         let (_, metrics) = crate::support::http::get(node.http(), "/metrics").await;
         assert!(metrics.contains("skillmount_trees_damaged_total 2\n"), "{metrics}");
-        for volume in [&shown, &again] {
-            node.client.unpublish(volume).await.unwrap();
-        }
         let (_, log) = node.terminate().await;
         for (key, text) in [
             (&keys[0], "files of a tree are damaged and volumes show them; new pods get it anew"),
@@ -118,8 +115,23 @@ fn the_driver_drops_what_has_changed() {
             assert!(line.contains(&format!("tree=\"{key}\"")), "{line}");
             assert!(line.contains("SKILL.md"), "{line}");
         }
-        // At the next start nobody shows it any more.
-        Node::start(&root, &[]).await.terminate().await;
-        assert!(!stored(&root).contains(&aside));
+
+        // The next driver knows of it, and of whom it concerns.
+        let node = Node::start(&root, &[]).await;
+        for _ in 0..2 {
+            assert_eq!(condition(&node.client, &shown).await, (true, told.clone()));
+            assert_eq!(condition(&node.client, &again).await, well);
+            node.client.publish(&shown).await.unwrap();
+        }
+        assert!(stored(&root).contains(&aside));
+        node.client.unpublish(&shown).await.unwrap();
+        assert!(!stored(&root).contains(&aside), "nobody shows it any more");
+        // The same volume once more is another one.
+        node.client.publish(&shown).await.unwrap();
+        assert_eq!(condition(&node.client, &shown).await, well);
+        for volume in [&shown, &again] {
+            node.client.unpublish(volume).await.unwrap();
+        }
+        node.terminate().await;
     });
 }

@@ -99,3 +99,37 @@ fn what_leads_to_nothing_goes_at_once() {
     assert_eq!(store.sweep(RETENTION).unwrap(), 1);
     assert_eq!(counts(&state), [0, 0, 0]);
 }
+
+#[test]
+fn of_too_many_the_oldest_go() {
+    let state = State::new();
+    let store = state.open();
+    let now = SystemTime::now();
+    let hours = |hours: u64| now - Duration::from_secs(3600 * hours);
+    let digests = [3, 1, 2].map(|age| {
+        let digest = remember(&store, &format!("v{age}"), &"{}".repeat(age as usize));
+        for directory in ["manifests", "references", "grants"] {
+            for name in state.names(directory) {
+                let file = fs::File::open(state.path(directory).join(name)).unwrap();
+                if file.metadata().unwrap().modified().unwrap() > hours(1) {
+                    file.set_modified(hours(age)).unwrap();
+                }
+            }
+        }
+        digest
+    });
+    let mut record = record("csi-1");
+    record.references[0].digest = digests[0].clone();
+    let sweep = |most| {
+        super::super::sweep::sweep_to(&store.shared, &store.writing, RETENTION, most, now).unwrap()
+    };
+    assert_eq!(sweep(3), 0);
+    store.put_record(&record).unwrap();
+    assert_eq!(sweep(2), 0, "the oldest is a volume's");
+    assert_eq!(sweep(1), 3);
+    assert_eq!(counts(&state), [2, 2, 2]);
+    store.remove_record("csi-1").unwrap();
+    assert_eq!(sweep(1), 3);
+    assert_eq!(counts(&state), [1, 1, 1]);
+    assert!(store.is_known(&repository(), &digests[1]));
+}
