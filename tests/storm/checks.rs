@@ -1,7 +1,7 @@
 //! What must hold of a volume, and of all, judged by the kernel and the disk alone.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use skillmount::mount::{KernelMounter, Mount, Mounter};
@@ -12,12 +12,10 @@ use crate::model::{Ask, Shown, Slot, State};
 use crate::storm::World;
 use crate::support::tree;
 
-/// What is mounted below the root of the storm.
-pub(crate) fn mounts(world: &World) -> Vec<Mount> {
+/// What is mounted below a directory.
+pub(crate) fn mounts(root: &Path) -> Vec<Mount> {
     let all = KernelMounter::detect().mounts().unwrap();
-    let is_below = |mount: &Mount| {
-        mount.mount_point != world.root && mount.mount_point.starts_with(&world.root)
-    };
+    let is_below = |mount: &Mount| mount.mount_point != root && mount.mount_point.starts_with(root);
     all.into_iter().filter(is_below).collect()
 }
 
@@ -64,7 +62,7 @@ pub(crate) fn published(world: &World, ask: &Ask) -> Checked<Shown> {
 /// Exactly one mount is at the target, read-only, with exactly the files that it may have.
 pub(crate) fn mounted(world: &World, ask: &Ask) -> Checked<Shown> {
     let target = &ask.volume.target;
-    let mut at = mounts(world).into_iter().filter(|mount| mount.mount_point == *target);
+    let mut at = mounts(&world.root).into_iter().filter(|mount| mount.mount_point == *target);
     let mount = at.next().ok_or_else(|| format!("nothing is mounted at {}", target.display()))?;
     if let Some(second) = at.next() {
         return Err(format!("mounted twice: {mount:?} {second:?}"));
@@ -111,7 +109,7 @@ pub(crate) fn mounted(world: &World, ask: &Ask) -> Checked<Shown> {
 /// Nothing of the volume is left.
 pub(crate) fn gone(world: &World, ask: &Ask) -> Checked {
     let target = &ask.volume.target;
-    if let Some(mount) = mounts(world).iter().find(|mount| mount.mount_point == *target) {
+    if let Some(mount) = mounts(&world.root).iter().find(|mount| mount.mount_point == *target) {
         return Err(format!("LEAK: still mounted: {mount:?}"));
     }
     if target.symlink_metadata().is_ok() {
@@ -126,7 +124,7 @@ pub(crate) fn gone(world: &World, ask: &Ask) -> Checked {
 /// What is published is as it was; whatever else there is belongs to a call without an answer.
 pub(crate) fn all(world: &World, slots: &[Slot], is_recovered: bool) -> Checked {
     let records = records(world)?;
-    let mounts = mounts(world);
+    let mounts = mounts(&world.root);
     let mut targets: Vec<&PathBuf> = vec![];
     let mut known = 0;
     for slot in slots {
@@ -159,7 +157,7 @@ fn one(world: &World, slot: &Slot, record: Option<&Record>, is_recovered: bool) 
         }
         State::Publishing(ask) | State::Unpublishing(ask) => ask,
     };
-    let count = mounts(world).iter().filter(|m| m.mount_point == ask.volume.target).count();
+    let count = mounts(&world.root).iter().filter(|m| m.mount_point == ask.volume.target).count();
     let state = record.map(|record| record.state);
     match (count, state) {
         (0, None) => Ok(()),

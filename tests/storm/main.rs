@@ -14,6 +14,7 @@
 mod caller;
 mod catalogue;
 mod checks;
+mod crowd;
 mod model;
 #[path = "../support/namespace.rs"]
 mod namespace;

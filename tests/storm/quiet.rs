@@ -32,7 +32,7 @@ pub(crate) async fn check(world: &World, slots: &mut [Slot], node: &Node) -> Che
         return Err(format!("published are {published:?}, recorded {recorded:?}"));
     }
     let pods: BTreeSet<_> = names(&world.root.join("pods")).into_iter().collect();
-    if pods != published || checks::mounts(world).len() != published.len() {
+    if pods != published || checks::mounts(&world.root).len() != published.len() {
         return Err(format!("LEAK: published are {published:?}, of pods there are {pods:?}"));
     }
     // Nobody asks the registry for what is published.
@@ -65,8 +65,8 @@ pub(crate) fn check_end(world: &World) -> Checked {
         }
     }
     let pods = names(&world.root.join("pods"));
-    if !checks::mounts(world).is_empty() || !pods.is_empty() {
-        return Err(format!("LEAK: {:?} {pods:?}", checks::mounts(world)));
+    if !checks::mounts(&world.root).is_empty() || !pods.is_empty() {
+        return Err(format!("LEAK: {:?} {pods:?}", checks::mounts(&world.root)));
     }
     // What a reference resolved to and who has read it stays for a month: of each no more than one
     // file. Of trees nothing stays.
