@@ -159,6 +159,20 @@ fn one(world: &World, slot: &Slot, record: Option<&Record>, is_recovered: bool) 
     };
     let count = mounts(&world.root).iter().filter(|m| m.mount_point == ask.volume.target).count();
     let state = record.map(|record| record.state);
+    if !is_recovered {
+        let is_there = ask.volume.target.exists();
+        let left = match (count, state, is_there) {
+            (0, None, false) => "nothing",
+            (0, None, true) => "a target",
+            (0, Some(RecordState::Publishing), _) => "a record that says publishing",
+            (0, Some(RecordState::Published), false) => "a record that says published",
+            (0, Some(RecordState::Published), true) => "a record that says published, a target",
+            (_, Some(RecordState::Publishing), _) => "a mount, a record that says publishing",
+            (_, Some(RecordState::Published), _) => "a mount, a record that says published",
+            (_, None, _) => "a mount",
+        };
+        *world.counts.left.lock().unwrap().entry(left).or_default() += 1;
+    }
     match (count, state) {
         (0, None) => Ok(()),
         // An unpublish had unmounted it; kubelet calls again.

@@ -1,10 +1,13 @@
 //! The storm itself: calls, a kill, a look at what is left, a start, and the same calls again.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -30,7 +33,8 @@ pub(crate) struct World {
     pub(crate) root: PathBuf,
     pub(crate) catalogue: Catalogue,
     pub(crate) counts: Counts,
-    dead: AtomicBool,
+    /// The driver that serves; none once it was killed.
+    driver: watch::Sender<Option<u32>>,
     answers: watch::Sender<u64>,
 }
 
@@ -46,12 +50,34 @@ pub(crate) struct Counts {
     pub(crate) pruned: AtomicU64,
     pub(crate) verified: AtomicU64,
     pub(crate) bytes: AtomicU64,
+    /// What was left of the volumes whose calls were not answered.
+    pub(crate) left: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl World {
     /// Whether the driver was killed, so that no answer is expected of it.
     pub(crate) fn is_dead(&self) -> bool {
-        self.dead.load(Ordering::SeqCst)
+        self.driver.borrow().is_none()
+    }
+
+    /// The process that [`strike`](Self::strike) is to kill.
+    pub(crate) fn victim(&self) -> u32 {
+        self.driver.borrow().expect("a driver that serves")
+    }
+
+    /// SIGKILL, unless it is dead.
+    pub(crate) fn strike(&self, victim: u32) {
+        let is_alive = |driver: &mut Option<u32>| driver.take_if(|id| *id == victim).is_some();
+        // First, so that whoever gets no answer knows why.
+        if self.driver.send_if_modified(is_alive) {
+            let id = Pid::from_raw(i32::try_from(victim).unwrap());
+            kill(id, Signal::SIGKILL).unwrap();
+        }
+    }
+
+    /// Returns when somebody has killed the driver.
+    pub(crate) async fn wait_for_death(&self) {
+        self.driver.subscribe().wait_for(Option::is_none).await.unwrap();
     }
 
     /// A call was answered as it should.
@@ -88,7 +114,7 @@ pub(crate) async fn run(seed: u64, kills: u64) {
         root,
         catalogue,
         counts: Counts::default(),
-        dead: AtomicBool::new(false),
+        driver: watch::Sender::new(None),
         answers: watch::Sender::new(0),
     };
     let slots = (0..SLOTS).map(|number| Slot::new(number, random.fork())).collect();
@@ -139,7 +165,7 @@ impl Storm {
         self.world.catalogue.registry.clear();
         let flags: Vec<&str> = self.flags.iter().map(String::as_str).collect();
         let node = Node::start(&self.world.root, &flags).await;
-        self.world.dead.store(false, Ordering::SeqCst);
+        self.world.driver.send_replace(Some(node.id()));
         self.world.answers.send_replace(0);
         let recovered = checks::all(&self.world, &self.slots, true);
         recovered.map_err(|text| format!("after the start: {text}"))?;
@@ -179,7 +205,7 @@ impl Storm {
             // None ends while the driver lives, but by a violation.
             ended = calls.join_next() => self.ended(ended.unwrap().unwrap())?,
         }
-        self.world.dead.store(true, Ordering::SeqCst);
+        self.world.strike(node.id());
         let log = node.kill().await;
         Moment::pass(&self.world, &gate);
         while let Some(ended) = calls.join_next().await {
@@ -222,6 +248,7 @@ impl Storm {
 
     /// Stops the driver as a rolling update does.
     async fn stop(&mut self, node: Node) -> Checked {
+        self.world.driver.send_replace(None);
         let (status, log) = node.terminate().await;
         if !status.success() {
             return Err(format!("stopped, it ends with {status}:\n{log}"));
