@@ -14,7 +14,7 @@ use crate::storm::World;
 use crate::support::{Fault, Gate, On};
 
 /// Whatever is waited for, the storm goes on after this: what is stored asks for no blob.
-const PATIENCE: Duration = Duration::from_millis(300);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The moment of a kill, drawn before the driver starts.
 #[derive(Debug)]
@@ -43,18 +43,18 @@ impl Moment {
             2..=5 => Self::After(Duration::from_micros(random.below(80_000))),
             // Long enough for a scrub.
             6 if random.percent(30) => Self::After(Duration::from_micros(random.below(1_500_000))),
-            6..=9 => Self::Answers(count(random, 40)),
+            6..=9 => Self::Answers(count(random, 60)),
             10..=12 => Self::Request(u32::try_from(count(random, 12)).unwrap()),
             13 => {
                 let number = u32::try_from(count(random, 4)).unwrap();
                 Self::Blob(number, count(random, 2000))
             }
-            14..=17 => Self::Mounts(count(random, 20)),
+            14..=17 => Self::Mounts(count(random, 60)),
             _ => {
                 let directory = ["volumes", "volumes", "volumes", "trees", "staging"];
                 let directory = directory[random.index(directory.len())];
                 let more = Duration::from_micros(random.below(300));
-                Self::Changes(directory, count(random, 60), more)
+                Self::Changes(directory, count(random, 150), more)
             }
         }
     }
