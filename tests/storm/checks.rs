@@ -171,7 +171,7 @@ fn one(world: &World, slot: &Slot, record: Option<&Record>, is_recovered: bool) 
             (_, Some(RecordState::Published), _) => "a mount, a record that says published",
             (_, None, _) => "a mount",
         };
-        *world.counts.left.lock().unwrap().entry(left).or_default() += 1;
+        *world.left.lock().unwrap().entry(left).or_default() += 1;
     }
     match (count, state) {
         (0, None) => Ok(()),

@@ -33,6 +33,8 @@ pub(crate) struct World {
     pub(crate) root: PathBuf,
     pub(crate) catalogue: Catalogue,
     pub(crate) counts: Counts,
+    /// What kills have left of the volumes whose calls were not answered.
+    pub(crate) left: Mutex<BTreeMap<&'static str, u64>>,
     /// The driver that serves; none once it was killed.
     driver: watch::Sender<Option<u32>>,
     answers: watch::Sender<u64>,
@@ -50,8 +52,6 @@ pub(crate) struct Counts {
     pub(crate) pruned: AtomicU64,
     pub(crate) verified: AtomicU64,
     pub(crate) bytes: AtomicU64,
-    /// What was left of the volumes whose calls were not answered.
-    pub(crate) left: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl World {
@@ -114,6 +114,7 @@ pub(crate) async fn run(seed: u64, kills: u64) {
         root,
         catalogue,
         counts: Counts::default(),
+        left: Mutex::default(),
         driver: watch::Sender::new(None),
         answers: watch::Sender::new(0),
     };
@@ -122,6 +123,7 @@ pub(crate) async fn run(seed: u64, kills: u64) {
     let start = Instant::now();
     let outcome = storm.blow(kills).await;
     println!("{} kills in {:.1?}: {:?}", storm.kill, start.elapsed(), storm.world.counts);
+    println!("left of what was not answered: {:?}", storm.world.left.lock().unwrap());
     if let Err(text) = outcome {
         for slot in &storm.slots {
             println!("slot {}:\n  {}", slot.number, slot.history.join("\n  "));
