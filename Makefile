@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench bench-parts soak conformance producers manifests image sbom cluster book fuzz
+.PHONY: help demo test storm lint fmt bench bench-parts soak conformance producers manifests image sbom cluster book fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -16,6 +16,12 @@ test: ## Run all tests (SKILLMOUNT_TEST_NO_NAMESPACES=1 skips those that mount)
 	$(CARGO) test --all-targets
 	$(CARGO) test --features otel --test otel
 	$(CARGO) test --doc
+
+KILLS ?= 1000
+
+storm: ## Kill the driver 1,000 times in a storm of calls, in minutes: KILLS=100 SEED=1
+	SKILLMOUNT_STORM_KILLS=$(KILLS) $(if $(SEED),SKILLMOUNT_STORM_SEED=$(SEED)) \
+		$(CARGO) test --test storm a_storm -- --nocapture
 
 lint: ## Check format, lints, documentation and dependencies
 	$(CARGO) fmt --check

@@ -50,7 +50,16 @@ impl<'a> Driver<'a> {
     }
 
     pub(crate) fn start_binary(bench: &'a Bench, access: &Access, binary: &Path) -> Self {
-        let root = bench.directory("driver");
+        Self::start_in(bench, access, binary, bench.directory("driver"))
+    }
+
+    /// Starts one on what another has left.
+    pub(crate) fn start_in(
+        bench: &'a Bench,
+        access: &Access,
+        binary: &Path,
+        root: PathBuf,
+    ) -> Self {
         let socket = tempfile::tempdir().unwrap();
         let path = socket.path().join("csi.sock");
         let mut command = node(binary, access, &root, &path);
@@ -109,9 +118,10 @@ impl<'a> Driver<'a> {
         directories.next().unwrap()
     }
 
-    /// Ends it; nothing of its is mounted any more.
-    pub(crate) fn stop(self) {
+    /// Ends it. Returns where its state is; what is published stays mounted.
+    pub(crate) fn stop(self) -> PathBuf {
         self.bench.runtime.block_on(self.server.stop());
         self.socket.close().unwrap();
+        self.root
     }
 }

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use skillmount::csi::v1::ProbeRequest;
 
-use crate::bench::{Bench, LARGE_VARIANTS};
+use crate::bench::{Bench, LARGE_VARIANTS, VARIANTS};
 use crate::driver::{Driver, node};
 use crate::skills::Compressed;
 use crate::support::driver::Client;
@@ -24,6 +24,16 @@ pub(crate) struct Footprint {
     pub(crate) gzip: u64,
     pub(crate) zstd: u64,
     pub(crate) eight: u64,
+    pub(crate) crowded: Crowded,
+}
+
+/// A start of the build that is shipped on a node that has volumes.
+#[derive(Debug, Serialize)]
+pub(crate) struct Crowded {
+    /// Published, each with a tree of its own.
+    pub(crate) volumes: usize,
+    /// From the start of the process to the answer to the first Probe.
+    pub(crate) ready: Times,
 }
 
 /// One way to build the binary.
@@ -58,7 +68,8 @@ pub(crate) fn measure(bench: &Bench) -> Footprint {
         peak(bench, &shipped, &[(repository, "image".to_owned())])
     });
     let eight: Vec<_> = (1..=8).map(|tag: u32| (LARGE_VARIANTS, tag.to_string())).collect();
-    Footprint { builds, gzip, zstd, eight: peak(bench, &shipped, &eight) }
+    let eight = peak(bench, &shipped, &eight);
+    Footprint { builds, gzip, zstd, eight, crowded: crowded(bench, &shipped) }
 }
 
 fn builds(bench: &Bench, binaries: Vec<(&'static str, PathBuf)>) -> Vec<Build> {
@@ -76,7 +87,7 @@ fn builds(bench: &Bench, binaries: Vec<(&'static str, PathBuf)>) -> Vec<Build> {
     for round in 0..bench.options.rounds(ROUNDS) {
         eprintln!("builds: round {}", round + 1);
         for (build, (_, path)) in builds.iter_mut().zip(&binaries) {
-            build.ready.push(ready(bench, path));
+            build.ready.push(ready(bench, path, &bench.directory("start")));
             build.medium.push(cold(bench, path, "medium"));
             if binaries.len() > 1 {
                 build.large.push(cold(bench, path, "large"));
@@ -118,12 +129,34 @@ fn peak(bench: &Bench, binary: &Path, references: &[(&str, String)]) -> u64 {
     memory
 }
 
-/// From the start of the process to its answer.
-fn ready(bench: &Bench, binary: &Path) -> Duration {
-    let root = bench.directory("start");
+fn crowded(bench: &Bench, binary: &Path) -> Crowded {
+    let (access, count) = (&bench.registry.plain, bench.options.crowd());
+    eprintln!("start: {count} volumes published");
+    let driver = Driver::start_binary(bench, access, binary);
+    let volumes: Vec<_> =
+        (1..=count).map(|tag| driver.volume(VARIANTS, &tag.to_string())).collect();
+    volumes.iter().for_each(|volume| _ = driver.publish(volume));
+    let root = driver.stop();
+    bench.settle();
+    let mut times = Times::default();
+    // The first brings the trees to the disk that the last driver has not.
+    for round in 0..=bench.options.rounds(ROUNDS) {
+        let took = ready(bench, binary, &root);
+        if round > 0 {
+            times.push(took);
+        }
+    }
+    let driver = Driver::start_in(bench, access, binary, root);
+    volumes.iter().for_each(|volume| _ = driver.unpublish(volume));
+    driver.stop();
+    Crowded { volumes: count, ready: times }
+}
+
+/// From the start of the process, on what `root` has, to its answer.
+fn ready(bench: &Bench, binary: &Path, root: &Path) -> Duration {
     let sockets = tempfile::tempdir().unwrap();
     let socket = sockets.path().join("csi.sock");
-    let mut command = node(binary, &bench.registry.plain, &root, &socket);
+    let mut command = node(binary, &bench.registry.plain, root, &socket);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
     bench.runtime.block_on(async {
         let start = Instant::now();

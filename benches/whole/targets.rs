@@ -94,5 +94,8 @@ pub(crate) fn targets(bench: &Bench, report: &Report) -> Vec<Target> {
     add(&format!("binary, stripped, profile {profile}"), 12.0, "MB", size);
     let ready = shipped.map(|build| build.ready.median());
     add("from the start to the first answer", 100.0, "ms", ready);
+    let volumes = bench.options.crowd();
+    let what = format!("from the start to the first answer, {volumes} volumes published");
+    add(&what, 250.0, "ms", footprint.map(|footprint| footprint.crowded.ready.median()));
     all
 }
