@@ -18,6 +18,7 @@ use super::{Failure, print, runtime};
 use crate::credentials::Logins;
 use crate::pull::{
     HumanBytes, PullConfig, PullFlight, PullPolicy, PullRequest, Pulled, Puller, Source, Step,
+    Tenant,
 };
 use crate::store::{Store, Totals, remove_tree};
 use crate::volume::attributes::Attributes;
@@ -73,6 +74,7 @@ impl PullArgs {
                     policy: PullPolicy::Always,
                     options: options.clone(),
                     logins: logins.clone(),
+                    tenant: Tenant::default(),
                 })
             });
             tokio::select! {

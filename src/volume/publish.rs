@@ -15,7 +15,7 @@ use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
 use crate::observability::trace;
 use crate::pull::{
-    Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis,
+    Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, Tenant, diagnosis,
 };
 use crate::reference::Reference;
 use crate::store::{
@@ -121,12 +121,14 @@ impl Volumes {
         found: Found,
     ) -> Result<Vec<PullRequest>, PublishError> {
         let logins = Arc::new(self.logins(request, found)?);
+        let tenant = Tenant::from(request.pod.namespace.as_str());
         let attributes = &request.attributes;
         let pull = |reference: &Reference| PullRequest {
             source: reference.clone().into(),
             policy: attributes.pull_policy.unwrap_or_else(|| PullPolicy::default_for(reference)),
             options: attributes.pull_options(),
             logins: logins.clone(),
+            tenant: tenant.clone(),
         };
         Ok(attributes.references.iter().map(pull).collect())
     }

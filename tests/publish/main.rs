@@ -44,6 +44,7 @@ mod support;
 #[cfg(target_env = "gnu")]
 mod tracer;
 mod transport;
+mod turns;
 mod twelve;
 mod unpublish;
 mod unreadable;
