@@ -39,6 +39,7 @@ mod rights;
 mod seal;
 mod several;
 mod sharing;
+mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(target_env = "gnu")]

@@ -94,6 +94,7 @@
 {{- include "skillmount.number" (list "--gc-max-bytes" .maxBytes) }}
 {{- end }}
 {{- include "skillmount.number" (list "--scrub-interval" .Values.scrubInterval) }}
+{{- include "skillmount.number" (list "--stop-grace" .Values.stopGrace) }}
 {{- range .Values.extraArgs }}
 - {{ . | quote }}
 {{- end }}
