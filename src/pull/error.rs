@@ -347,6 +347,7 @@ fn registry(error: &RegistryError) -> Blame {
         | RegistryError::Connect { .. }
         | RegistryError::Interrupted { .. }
         | RegistryError::Timeout { .. }
+        | RegistryError::TooSlow { .. }
         | RegistryError::Truncated { .. } => Blame::Transient,
         RegistryError::NoHost { .. } => error.furthest().map_or(Blame::Transient, registry),
         RegistryError::Hosts { .. }

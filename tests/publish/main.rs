@@ -45,6 +45,7 @@ mod support;
 #[cfg(target_env = "gnu")]
 mod tracer;
 mod transport;
+mod trickle;
 mod turns;
 mod twelve;
 mod unpublish;

@@ -293,6 +293,15 @@ async fn registries(
     table.add(&impatient, "The registry hangs", &skill("silent")).await;
     impatient.stop().await;
     gate.release();
+    let layer = registry.layers("team/skill", "slow").remove(0);
+    let strict = another(driver, "strict", crate::trickle::strict()).await;
+    let slow = volume(&strict, registry, "team/skill", "slow");
+    // Its layer is another.
+    let meanwhile = volume(driver, registry, "team/all", "v1");
+    let others = (&layer, driver, &meanwhile);
+    let (code, message) = crate::trickle::trickled(registry, &strict, &slow, others).await;
+    table.push("The registry sends a byte now and then", code, &message);
+    strict.stop().await;
     registry.fault(On::manifest("limited"), Fault::status(429));
     table.add(driver, "The registry limits requests", &skill("limited")).await;
     registry.fault(On::manifest("down"), Fault::status(503));
