@@ -93,14 +93,19 @@ fn host_path(volume: &str) -> String {
     pod_spec().named("volumes", volume).text("hostPath/path").to_owned()
 }
 
-/// The flags that `skillmount node` has.
-fn flags() -> BTreeSet<String> {
+/// What `skillmount node` says of itself.
+fn help() -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_skillmount"))
         .args(["node", "--help"])
         .env_clear()
         .output()
         .unwrap();
-    let help = String::from_utf8(output.stdout).unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The flags that `skillmount node` has.
+fn flags() -> BTreeSet<String> {
+    let help = help();
     let lines = help.lines().map(str::trim_start).map(|line| line.trim_start_matches("-h, "));
     let flags = lines.filter(|line| line.starts_with("--"));
     flags.map(|line| line.split([' ', ',', '[']).next().unwrap().to_owned()).collect()
@@ -264,4 +269,14 @@ fn samples_are_read_only_and_ones_that_the_driver_mounts() {
         }
     }
     assert_eq!(volumes, 3);
+}
+
+#[test]
+fn calls_have_their_answer_before_kubelet_kills_the_driver() {
+    let killed: u64 = pod_spec().text("terminationGracePeriodSeconds").parse().unwrap();
+    let help = help();
+    let (_, flag) = help.split_once("--stop-grace <SECONDS>").unwrap();
+    let (_, default) = flag.split_once("[default: ").unwrap();
+    let grace: u64 = default.split(']').next().unwrap().parse().unwrap();
+    assert!(grace + 5 <= killed, "{grace} s of {killed} s");
 }

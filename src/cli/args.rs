@@ -42,6 +42,13 @@ pub(super) struct RegistryArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "SKILLMOUNT_READ_TIMEOUT",
           value_parser = clap::value_parser!(u64).range(1..=600))]
     read_timeout: u64,
+    /// Bytes a second of a blob that are too few, if no more come for --low-speed-time; 0 for none
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, env = "SKILLMOUNT_LOW_SPEED_LIMIT")]
+    low_speed_limit: u64,
+    /// Seconds for which that is borne
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, env = "SKILLMOUNT_LOW_SPEED_TIME",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    low_speed_time: u64,
     /// Bytes of the largest manifest that is read
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, env = "SKILLMOUNT_MAX_MANIFEST_BYTES")]
     max_manifest_bytes: u64,
@@ -59,6 +66,8 @@ impl RegistryArgs {
             mirror_credentials: self.mirror_credentials.clone(),
             connect_timeout: Duration::from_secs(self.connect_timeout),
             read_timeout: Duration::from_secs(self.read_timeout),
+            low_speed_limit: self.low_speed_limit,
+            low_speed_time: Duration::from_secs(self.low_speed_time),
             manifest_bytes: self.max_manifest_bytes,
             ..RegistryConfig::default()
         }

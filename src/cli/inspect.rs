@@ -16,7 +16,7 @@ use crate::artifact::path::TreePath;
 use crate::artifact::skill::Shape;
 use crate::pull::{
     HumanBytes, Inspected, InspectedPart, PullError, PullOptions, PullPolicy, PullRequest, Source,
-    inspect,
+    Tenant, inspect,
 };
 
 #[derive(Debug, Args)]
@@ -50,6 +50,7 @@ impl InspectArgs {
                 ..PullOptions::default()
             },
             logins: self.source.logins()?,
+            tenant: Tenant::default(),
         };
         let config = self.source.limits.config();
         match (runtime()?.block_on(inspect(&registry, &config, &request)), self.output) {

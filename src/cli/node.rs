@@ -16,7 +16,7 @@ use super::health::Health;
 use super::kube::KubeArgs;
 use super::policy::PolicyArgs;
 use super::providers::ProviderArgs;
-use super::stop::stop;
+use super::stop::Signals;
 use super::{Failure, runtime};
 use crate::csi::identity::IdentityService;
 use crate::csi::node::NodeService;
@@ -38,6 +38,10 @@ const WATCH_PERIOD: Duration = Duration::from_secs(2);
 
 /// The longest driver name (CSI specification, GetPluginInfo).
 const MAX_NAME: usize = 63;
+
+/// How long what does not wait for a network may take, twice, when `--stop-grace` is over: first the
+/// calls, then what blocks.
+const LAST: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Args)]
 pub(super) struct NodeArgs {
@@ -72,6 +76,11 @@ pub(super) struct NodeArgs {
     // Spelt out, since for an `Option` clap would take no default, and an empty variable for an
     // address.
     http_endpoint: std::option::Option<HttpEndpoint>,
+    /// Seconds that calls in flight have when the driver is to stop; then those that wait are told to
+    /// come again
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, env = "SKILLMOUNT_STOP_GRACE",
+          value_parser = clap::value_parser!(u64).range(0..=3600))]
+    stop_grace: u64,
     #[command(flatten)]
     registry: RegistryArgs,
     #[command(flatten)]
@@ -131,8 +140,11 @@ impl NodeArgs {
         );
         raise_file_limit();
         forbid_core_dumps();
+        let runtime = runtime()?;
         let outcome =
-            runtime()?.block_on(self.serve(&socket, registry, pulls, sources, events, &health));
+            runtime.block_on(self.serve(&socket, registry, pulls, sources, events, &health));
+        // What still blocks is cut short as by a crash, of which nothing is left but staging.
+        runtime.shutdown_timeout(if outcome.is_ok() { LAST } else { Duration::ZERO });
         traces.finish();
         outcome
     }
@@ -146,7 +158,7 @@ impl NodeArgs {
         events: Option<(Events, Writer)>,
         health: &Arc<Health>,
     ) -> Result<(), Failure> {
-        let stop = stop().map_err(|e| Failure::failed(&e))?;
+        let signals = Signals::catch().map_err(|e| Failure::failed(&e))?;
         let metrics = health.metrics.clone();
         // First, so that it can say what the rest waits for.
         if let Some(endpoint) = self.http_endpoint {
@@ -180,13 +192,8 @@ impl NodeArgs {
         tracing::info!(endpoint = %socket.display(), "serving");
         task::spawn(async move { registry.warm_up().await });
         let (stopping, stopped) = watch::channel(false);
-        let told = health.clone();
-        tokio::spawn(async move {
-            let signal = stop.await;
-            tracing::info!(signal, "stopping: calls in flight are finished");
-            told.stopping();
-            stopping.send_replace(true);
-        });
+        let grace = Duration::from_secs(self.stop_grace);
+        let ending = ending(signals, (&stopping, grace), health, volumes.clone());
         // Until the last call has ended.
         let (served, has_served) = oneshot::channel::<()>();
         let writing =
@@ -212,7 +219,13 @@ impl NodeArgs {
             Ok(())
         };
         let watching = watch(store, raised(stopped.clone()));
-        tokio::try_join!(serving, registering, collecting, scrubbing, watching)?;
+        let all = async { tokio::try_join!(serving, registering, collecting, scrubbing, watching) };
+        tokio::select! {
+            ended = all => {
+                ended?;
+            }
+            failure = ending => return Err(failure),
+        }
         drop(served);
         if let Some(writing) = writing {
             // Nobody waits longer for events than a stop has time.
@@ -272,6 +285,30 @@ async fn watch(store: Arc<Store>, stop: impl Future<Output = ()>) -> Result<(), 
             )));
         }
     }
+}
+
+/// Stops at a signal: raises `stopping`, and after `grace` lets no call wait any more. Resolves if
+/// that does not end the driver either, or somebody does not want to wait for it.
+async fn ending(
+    mut signals: Signals,
+    (stopping, grace): (&watch::Sender<bool>, Duration),
+    health: &Health,
+    volumes: Arc<Volumes>,
+) -> Failure {
+    let signal = signals.next().await;
+    tracing::info!(signal, ?grace, "stopping: calls in flight are finished");
+    health.stopping();
+    stopping.send_replace(true);
+    let patient = async {
+        tokio::time::sleep(grace).await;
+        tracing::info!("calls that still wait are told to come again");
+        volumes.give_up();
+        tokio::time::sleep(LAST).await;
+    };
+    Failure::Failed(tokio::select! {
+        () = patient => "calls in flight did not end in time: kubelet makes them again".into(),
+        signal = signals.next() => format!("stopped at once by a second signal, {signal}"),
+    })
 }
 
 /// An overlay of hundreds of skills holds a descriptor for each while it is made, and the usual

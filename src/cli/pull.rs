@@ -13,11 +13,12 @@ use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::source::{SourceArgs, explain};
-use super::stop::stop;
+use super::stop::Signals;
 use super::{Failure, print, runtime};
 use crate::credentials::Logins;
 use crate::pull::{
     HumanBytes, PullConfig, PullFlight, PullPolicy, PullRequest, Pulled, Puller, Source, Step,
+    Tenant,
 };
 use crate::store::{Store, Totals, remove_tree};
 use crate::volume::attributes::Attributes;
@@ -55,9 +56,9 @@ impl PullArgs {
         let logins = self.source.logins()?;
         let runtime = runtime()?;
         // From here on a signal ends the pull in order, so that nothing is left behind.
-        let stop = {
+        let mut signals = {
             let _entered = runtime.enter();
-            stop().map_err(|e| Failure::failed(&e))?
+            Signals::catch().map_err(|e| Failure::failed(&e))?
         };
         let scratch = Scratch::for_output(&output)?;
         let store = Store::open(&scratch.path.join("state")).map_err(|e| Failure::failed(&e))?;
@@ -73,11 +74,12 @@ impl PullArgs {
                     policy: PullPolicy::Always,
                     options: options.clone(),
                     logins: logins.clone(),
+                    tenant: Tenant::default(),
                 })
             });
             tokio::select! {
                 pulled = watch(&sources, flights.collect(), &logins) => pulled,
-                signal = stop => Err(Failure::Failed(format!("stopped by {signal}"))),
+                signal = signals.next() => Err(Failure::Failed(format!("stopped by {signal}"))),
             }
         });
         // What still works in the scratch directory ends first.

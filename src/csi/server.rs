@@ -6,9 +6,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use futures_util::{StreamExt as _, stream};
 use tokio::net::{UnixListener, UnixStream};
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::UnixListenerStream;
 use tonic::transport::Server;
 
 use super::count::Counted;
@@ -104,22 +103,33 @@ pub async fn bind(path: &Path) -> Result<UnixListener, ServeError> {
     Ok(listener)
 }
 
-/// Serves until `stop` resolves; calls in flight are finished. All calls are counted.
+/// Serves until `stop` resolves: then nobody can connect any more, and calls in flight are
+/// finished. All calls are counted.
 pub async fn serve(
     listener: UnixListener,
     identity: IdentityService,
     node: NodeService,
     metrics: Metrics,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let connections =
-        UnixListenerStream::new(listener).map(|connection| connection.map(Kubelet::new));
+    // The listener goes when this ends. Whoever connects is refused then, and need not wait for calls
+    // of others to learn that nobody will serve it.
+    let accepted = stream::unfold((listener, Box::pin(stop)), |(listener, mut stop)| async move {
+        let connection = tokio::select! {
+            biased;
+            () = &mut stop => return None,
+            connection = listener.accept() => connection,
+        };
+        Some((connection.map(|(stream, _)| stream), (listener, stop)))
+    });
+    let connections = accepted.map(|connection| connection.map(Kubelet::new));
     let identity = IdentityServer::new(identity);
     let node = NodeServer::new(node).max_decoding_message_size(MAX_REQUEST);
     Server::builder()
         .add_service(Counted { service: identity, metrics: metrics.clone() })
         .add_service(Counted { service: node, metrics })
-        .serve_with_incoming_shutdown(connections, stop)
+        // It ends with the connections, and finishes calls only if it could also end otherwise.
+        .serve_with_incoming_shutdown(connections, std::future::pending())
         .await?;
     Ok(())
 }

@@ -44,7 +44,11 @@ impl From<PublishError> for Status {
     fn from(error: PublishError) -> Self {
         let code = match &error {
             // Non-final: nothing is wrong, it is only not done.
-            PublishError::Busy(_) | PublishError::InProgress { .. } => Code::Aborted,
+            PublishError::Busy(_) | PublishError::InProgress { .. } | PublishError::NoThread => {
+                Code::Aborted
+            }
+            // Non-final: the next driver does it.
+            PublishError::Stopping | PublishError::StoppedPull { .. } => Code::Unavailable,
             // The CSI specification's table of second publishes: another path exceeds the
             // volume's capabilities, other settings at the same path contradict the first call.
             PublishError::Elsewhere { .. } => Code::FailedPrecondition,

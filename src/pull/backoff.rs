@@ -77,6 +77,8 @@ impl Backoff {
         let scope = match **error {
             // Which members are wanted is an option.
             PullError::Member { .. } => Scope::Options,
+            // Nobody was asked.
+            PullError::Crowded(_) => Scope::Nothing,
             _ => scope(error.blame()),
         };
         let attempt = match scope {

@@ -32,6 +32,12 @@ pub enum PullError {
     /// It failed a short while ago, and was not tried again.
     #[error("backing off")]
     BackOff(#[source] Arc<PullError>),
+    /// Too many pulls of its namespace wait for their turn already.
+    #[error(
+        "{0} pulls of its namespace wait for their turn already (--max-concurrent-pulls); kubelet \
+         tries again"
+    )]
+    Crowded(usize),
     /// The registry did not say what the reference is.
     #[error("resolving the reference")]
     Resolve(#[source] SourceError),
@@ -301,7 +307,7 @@ impl PullError {
             Self::Commit(source) => full(source.is_full()),
             Self::State(source) => full(is_full(source)),
             Self::Remember(source) => full(source.is_full()),
-            Self::Timeout(_) => Blame::Transient,
+            Self::Crowded(_) | Self::Timeout(_) => Blame::Transient,
             Self::Panicked(_) => Blame::Internal,
         }
     }
@@ -341,6 +347,7 @@ fn registry(error: &RegistryError) -> Blame {
         | RegistryError::Connect { .. }
         | RegistryError::Interrupted { .. }
         | RegistryError::Timeout { .. }
+        | RegistryError::TooSlow { .. }
         | RegistryError::Truncated { .. } => Blame::Transient,
         RegistryError::NoHost { .. } => error.furthest().map_or(Blame::Transient, registry),
         RegistryError::Hosts { .. }

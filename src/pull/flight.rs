@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ type Slot<T, E> = Option<Result<T, Arc<E>>>;
 struct Entry<T, E> {
     result: watch::Receiver<Slot<T, E>>,
     progress: Arc<Progress>,
+    number: u64,
     /// Set when the work has failed and nobody was waiting.
     failed: Option<Instant>,
 }
@@ -33,6 +35,8 @@ struct Entry<T, E> {
 #[derive(Debug)]
 pub struct Flights<K, T, E> {
     entries: Arc<Mutex<HashMap<K, Entry<T, E>>>>,
+    /// The number of the next one.
+    next: AtomicU64,
 }
 
 /// One piece of work, seen by one of those who wait for it.
@@ -41,13 +45,15 @@ pub struct Flight<T, E> {
     result: watch::Receiver<Slot<T, E>>,
     /// How far it has come.
     pub progress: Arc<Progress>,
+    /// Which piece of work it is; each has another number.
+    pub number: u64,
     /// Whether this caller started it.
     pub started: bool,
 }
 
 impl<K, T, E> Default for Flights<K, T, E> {
     fn default() -> Self {
-        Self { entries: Arc::default() }
+        Self { entries: Arc::default(), next: AtomicU64::new(0) }
     }
 }
 
@@ -57,12 +63,13 @@ where
     T: Clone + Send + Sync + 'static,
     E: Send + Sync + 'static,
 {
-    /// Joins the work for `key`, or starts it. `lost` makes the error for work that panicked.
+    /// Joins the work for `key`, or starts it, with its number. `lost` makes the error for work that
+    /// panicked. Nobody joins before `work` has returned its future.
     pub fn join<F>(
         &self,
         key: K,
         lost: fn(String) -> E,
-        work: impl FnOnce(Arc<Progress>) -> F,
+        work: impl FnOnce(u64, Arc<Progress>) -> F,
     ) -> Flight<T, E>
     where
         F: Future<Output = Result<T, Arc<E>>> + Send + 'static,
@@ -73,6 +80,7 @@ where
             let flight = Flight {
                 result: entry.result.clone(),
                 progress: entry.progress.clone(),
+                number: entry.number,
                 started: false,
             };
             if entry.failed.is_some() {
@@ -82,11 +90,14 @@ where
         }
         let (sender, result) = watch::channel(None);
         let progress = Arc::new(Progress::default());
-        let entry = Entry { result: result.clone(), progress: progress.clone(), failed: None };
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (shown, reported) = (result.clone(), progress.clone());
+        let entry = Entry { result: shown, progress: reported, number, failed: None };
+        let work = work(number, progress.clone());
         entries.insert(key.clone(), entry);
         drop(entries);
 
-        let work = task::spawn(work(progress.clone()));
+        let work = task::spawn(work);
         let all = self.entries.clone();
         tokio::spawn(async move {
             let outcome = work.await.unwrap_or_else(|error| Err(Arc::new(lost(error.to_string()))));
@@ -99,7 +110,7 @@ where
                 _ => drop(entries.remove(&key)),
             }
         });
-        Flight { result, progress, started: true }
+        Flight { result, progress, number, started: true }
     }
 
     /// How many are running or waiting to be heard of.
@@ -136,7 +147,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
     use tokio::sync::Semaphore;
 
     type Table = Flights<&'static str, u32, String>;
@@ -150,7 +161,7 @@ mod tests {
             flights.join(
                 "k",
                 |e| e,
-                move |_| async move {
+                move |_, _| async move {
                     gate.acquire().await.unwrap().forget();
                     Ok(runs.fetch_add(1, Ordering::Relaxed))
                 },
@@ -169,11 +180,11 @@ mod tests {
     #[tokio::test]
     async fn a_failure_that_nobody_heard_is_told_once() {
         let flights = Table::default();
-        drop(flights.join("k", |e| e, |_| async { Err(Arc::new("first".to_owned())) }));
+        drop(flights.join("k", |e| e, |_, _| async { Err(Arc::new("first".to_owned())) }));
         while lock(&flights.entries).get("k").is_none_or(|entry| entry.failed.is_none()) {
             tokio::task::yield_now().await;
         }
-        let again = || flights.join("k", |e| e, |_| async { Ok(7) });
+        let again = || flights.join("k", |e| e, |_, _| async { Ok(7) });
         assert_eq!(again().wait().await, Err(Arc::new("first".to_owned())));
         assert_eq!(again().wait().await, Ok(7));
         while !flights.is_empty() {
@@ -184,7 +195,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_an_error_of_its_own_run() {
         let flights = Table::default();
-        let mut flight = flights.join("k", |_| "lost".to_owned(), |_| async { panic!("boom") });
+        let mut flight = flights.join("k", |_| "lost".to_owned(), |_, _| async { panic!("boom") });
         assert_eq!(flight.wait().await, Err(Arc::new("lost".to_owned())));
     }
 }

@@ -19,6 +19,7 @@ pub mod progress;
 mod remote;
 mod scrub;
 pub mod source;
+pub mod turns;
 pub mod verification;
 mod walk;
 
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Mutex;
 use tracing::Instrument as _;
 
 use backoff::Backoff;
@@ -40,6 +41,8 @@ pub use inspect::{Inspected, InspectedPart, inspect};
 pub use policy::PullPolicy;
 pub use progress::{HumanBytes, Progress, Step, Took};
 pub use source::Source;
+pub use turns::Tenant;
+use turns::{Crowded, Place, Turns};
 pub use verification::Verification;
 
 use crate::artifact::descriptor::Platform;
@@ -62,7 +65,8 @@ pub struct PullConfig {
     pub limits: Limits,
     /// The platform chosen from indexes.
     pub platform: Platform,
-    /// How many pulls run at once.
+    /// How many pulls run at once. One [`Tenant`] has no more than three quarters of them, if there
+    /// are several.
     pub concurrent: usize,
     /// How many layers all pulls download at once.
     pub downloads: usize,
@@ -111,6 +115,8 @@ pub struct PullRequest {
     pub options: PullOptions,
     /// What the caller may log in with.
     pub logins: Arc<Logins>,
+    /// Whose turns it takes.
+    pub tenant: Tenant,
 }
 
 /// What of a volume's attributes changes the files that are stored.
@@ -183,7 +189,7 @@ pub struct Puller {
     registry: Registry,
     store: Arc<Store>,
     config: PullConfig,
-    slots: Semaphore,
+    turns: Turns,
     downloads: layers::Downloads,
     flights: Flights<Key, Arc<Pulled>, PullError>,
     backoff: Backoff,
@@ -198,14 +204,14 @@ pub struct Puller {
 impl Puller {
     /// A puller into `store`.
     pub fn new(registry: Registry, store: Arc<Store>, config: PullConfig) -> Self {
-        let slots = Semaphore::new(config.concurrent.max(1));
+        let turns = Turns::new(config.concurrent);
         let downloads = layers::Downloads::new(config.downloads);
         let backoff = Backoff::new(config.backoff);
         Self {
             registry,
             store,
             config,
-            slots,
+            turns,
             downloads,
             flights: Flights::default(),
             backoff,
@@ -224,19 +230,27 @@ impl Puller {
             options: request.options.clone(),
             logins: request.logins.fingerprint(self.store.salt()),
         };
-        let (puller, asked) = (self.clone(), key.clone());
-        self.flights.join(key, PullError::Panicked, |progress| async move {
-            let counted = puller.config.metrics.pull();
-            let outcome = puller.run(request, asked, progress).await;
-            match &outcome {
-                Ok(pulled) => counted.end("ok", pulled.local),
-                Err(error) => {
-                    let local = matches!(**error, PullError::NotPresent | PullError::BackOff(_));
-                    counted.end(error.blame().name(), local);
+        let (puller, asked, tenant) = (self.clone(), key.clone(), request.tenant.clone());
+        let flight = self.flights.join(key, PullError::Panicked, |number, progress| {
+            let place = puller.turns.enter(number, request.tenant.clone());
+            async move {
+                let counted = puller.config.metrics.pull();
+                let outcome = puller.run(request, asked, place, progress).await;
+                match &outcome {
+                    Ok(pulled) => counted.end("ok", pulled.local),
+                    Err(error) => {
+                        let local =
+                            matches!(**error, PullError::NotPresent | PullError::BackOff(_));
+                        counted.end(error.blame().name(), local);
+                    }
                 }
+                outcome.map(Arc::new)
             }
-            outcome.map(Arc::new)
-        })
+        });
+        if !flight.started {
+            self.turns.join(flight.number, tenant);
+        }
+        flight
     }
 
     /// What all of the requests ask for, if the store has it and may serve it without asking a
@@ -258,6 +272,7 @@ impl Puller {
         self: &Arc<Self>,
         request: PullRequest,
         key: Key,
+        place: Place,
         progress: Arc<Progress>,
     ) -> Result<Pulled, Arc<PullError>> {
         let mut known = None;
@@ -274,24 +289,25 @@ impl Puller {
         if let Some(last) = self.backoff.check(&key, Instant::now()) {
             return Err(PullError::BackOff(last).into());
         }
-        let outcome = self.in_turn(&request, known, &progress).await.map_err(Arc::new);
+        let outcome = self.in_turn(&request, known, &place, &progress).await.map_err(Arc::new);
         self.backoff.record(&key, Instant::now(), outcome.as_ref().err());
         outcome
     }
 
-    /// Asks the registry once there is a free slot.
+    /// Asks the registry once it is this pull's turn.
     async fn in_turn(
         self: &Arc<Self>,
         request: &PullRequest,
         known: Option<Digest>,
+        place: &Place,
         progress: &Arc<Progress>,
     ) -> Result<Pulled, PullError> {
         progress.enter(Step::Waiting);
         let metrics = &self.config.metrics;
         let (waiting, asked) = (metrics.waiting(), Instant::now());
         progress.asks(asked);
-        let turn = self.slots.acquire().instrument(trace::phase(Phase::Wait)).await;
-        let _slot = turn.map_err(|e| PullError::Panicked(e.to_string()))?;
+        let turn = place.turn().instrument(trace::phase(Phase::Wait)).await;
+        turn.map_err(|Crowded(waiting)| PullError::Crowded(waiting))?;
         drop(waiting);
         let (_running, start) = (metrics.running(), Instant::now());
         progress.begins(start);

@@ -10,7 +10,7 @@ use tokio::sync::SetOnce;
 /// The steps of a pull, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Other pulls hold all the slots of this node.
+    /// It is not its turn: other pulls of this node are at work.
     Waiting,
     /// The registry is asked what the reference is.
     Resolving,

@@ -1,4 +1,4 @@
-//! Blobs: as long as the network wants, as large as the descriptor says, resumed where it broke.
+//! Blobs: as long as they come at a certain pace, as large as the descriptor says, resumed where it broke.
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -10,11 +10,13 @@ use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt, stream};
 use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
+use tokio::time::Instant;
 
 use super::access::Access;
 use super::error::{Item, RegistryError, Target};
 use super::hosts::Route;
 use super::http::{ATTEMPTS, MAX_RETRY_AFTER, Opened, Reply, classify, overload, retry_after};
+use super::pace::Pace;
 use super::search::{Failed, Search};
 use super::session::Session;
 use crate::reference::Digest;
@@ -46,6 +48,7 @@ pub(super) async fn open(
         ranges: true,
         failures: 0,
         resumes: 0,
+        pace: access.session.shared().transport.pace.clone(),
         body: None,
     };
     // The first answer is awaited here, so that a refusal is an error of the call.
@@ -83,6 +86,7 @@ struct Download {
     failures: u32,
     /// Failures at all.
     resumes: u32,
+    pace: Pace,
     body: Option<BoxStream<'static, reqwest::Result<Bytes>>>,
 }
 
@@ -111,6 +115,7 @@ impl Download {
                     self.target = self.search.target(&self.session, item);
                     (self.failures, self.resumes, self.ranges) = (0, 0, true);
                     self.body = None;
+                    self.pace.restart();
                     return Ok(());
                 }
                 Err(error) => self.failed.push((route.host.clone(), error)),
@@ -131,18 +136,23 @@ impl Download {
                 continue;
             };
             let complete = self.size > 0 && self.received == self.size;
+            let asked = Instant::now();
             let error = match body.next().await {
                 Some(Ok(mut bytes)) => {
+                    let is_slow = self.pace.is_too_slow(bytes.len(), asked.elapsed());
                     self.session.shared().transport.metrics.downloaded(bytes.len());
                     let known = usize::try_from(self.skip).unwrap_or(usize::MAX).min(bytes.len());
                     bytes.advance(known);
                     self.skip -= known as u64;
-                    if bytes.is_empty() {
-                        continue;
-                    }
                     self.received = self.received.saturating_add(bytes.len() as u64);
                     if self.received > self.limit {
                         return Err(self.too_large());
+                    }
+                    if is_slow && self.received != self.size {
+                        return Err(self.too_slow());
+                    }
+                    if bytes.is_empty() {
+                        continue;
                     }
                     self.failures = 0;
                     return Ok(Some(bytes));
@@ -241,6 +251,13 @@ impl Download {
     fn truncated(&self) -> RegistryError {
         let (received, size) = (self.received, self.size);
         RegistryError::Truncated { target: self.target.clone(), received, size }
+    }
+
+    /// Not to be tried again at the same host: it would begin to be slow anew.
+    fn too_slow(&self) -> RegistryError {
+        let (target, host) = (self.target.clone(), self.host().to_owned());
+        let (received, limit) = (self.received, self.pace.limit());
+        RegistryError::TooSlow { target, host, received, limit }
     }
 
     fn too_large(&self) -> RegistryError {

@@ -164,6 +164,21 @@ pub enum RegistryError {
         /// The server.
         host: String,
     },
+    /// The server sends, and so slowly that it would never end.
+    #[error(
+        "{host} sends too slowly: {received} bytes of it so far, and of late fewer than {limit} a \
+         second (--low-speed-limit, --low-speed-time)"
+    )]
+    TooSlow {
+        /// What was asked for.
+        target: Arc<Target>,
+        /// The server.
+        host: String,
+        /// How many bytes there are.
+        received: u64,
+        /// The fewest that are allowed in a second.
+        limit: u64,
+    },
     /// The registry names a token service that must not see a credential.
     #[error(
         "no credential was sent: the registry names the token service {realm}, which {problem}"
@@ -251,6 +266,7 @@ impl RegistryError {
             | Self::Connect { .. }
             | Self::Interrupted { .. }
             | Self::Timeout { .. }
+            | Self::TooSlow { .. }
             | Self::Truncated { .. } => true,
             Self::NoHost { .. } => self.furthest().is_some_and(Self::is_transient),
             Self::Hosts { .. }
@@ -316,6 +332,7 @@ impl RegistryError {
             Self::Digest { .. }
             | Self::ManifestTooLarge { .. }
             | Self::TooLarge { .. }
+            | Self::TooSlow { .. }
             | Self::Truncated { .. } => 3,
             Self::NoHost { .. } => self.furthest().map_or(0, Self::progress),
         }

@@ -19,6 +19,7 @@ use super::error::{RegistryError, RegistrySetupError, Target};
 pub(super) use super::failure::classify;
 use super::failure::{failure, refuses, speaks_no_tls};
 use super::hosts::Setup;
+use super::pace::Pace;
 use super::redirect::Path;
 use super::{RegistryConfig, install_crypto_provider};
 use crate::observability::metrics::Metrics;
@@ -43,6 +44,8 @@ pub(super) struct Transport {
     retry_pause: Duration,
     /// The longest time for one attempt as a whole, body included; of a blob, for the head.
     deadline: Duration,
+    /// That of a blob's body, for each to start with.
+    pub(super) pace: Pace,
     pub(super) metrics: Metrics,
 }
 
@@ -121,6 +124,7 @@ impl Transport {
             plain_http: config.plain_http.clone(),
             retry_pause: config.retry_pause,
             deadline: config.connect_timeout + 2 * config.read_timeout,
+            pace: Pace::new(config.low_speed_limit, config.low_speed_time),
             metrics: config.metrics.clone(),
         })
     }
@@ -186,7 +190,7 @@ impl Transport {
     }
 
     /// Asks once, and leaves a success's body to the caller: the time between two of its chunks is
-    /// bounded, the whole is not.
+    /// bounded, the whole by the caller's [`Pace`] only.
     pub(super) async fn open(
         &self,
         target: &Arc<Target>,

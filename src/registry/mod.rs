@@ -24,6 +24,7 @@ mod host;
 mod hosts;
 mod http;
 pub mod manifest;
+mod pace;
 mod redirect;
 mod schemes;
 mod search;
@@ -76,6 +77,10 @@ pub struct RegistryConfig {
     pub connect_timeout: Duration,
     /// How long a server may send nothing.
     pub read_timeout: Duration,
+    /// The fewest bytes a second that a server may send of a blob; 0 for any number.
+    pub low_speed_limit: u64,
+    /// How long it may send fewer.
+    pub low_speed_time: Duration,
     /// The longest manifest, in bytes.
     pub manifest_bytes: u64,
     /// What this client calls itself.
@@ -95,6 +100,8 @@ impl Default for RegistryConfig {
             mirror_credentials: Vec::new(),
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(30),
+            low_speed_limit: 1024,
+            low_speed_time: Duration::from_secs(30),
             manifest_bytes: 4 << 20,
             user_agent: concat!("skillmount/", env!("CARGO_PKG_VERSION")),
             retry_pause: Duration::from_millis(250),

@@ -35,7 +35,7 @@ pub(super) fn of_tree(key: &str) -> Digest {
     Digest::sha256(format!("tree {key}").as_bytes())
 }
 
-fn file_name(repository: &Repository, digest: &Digest) -> String {
+pub(super) fn file_name(repository: &Repository, digest: &Digest) -> String {
     format!("{}.json", Digest::sha256(format!("{repository}@{digest}").as_bytes()).hex())
 }
 

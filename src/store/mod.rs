@@ -200,9 +200,10 @@ impl Store {
     }
 
     /// Drops manifests, references and grants that were not used for `retention` and that no
-    /// volume depends on, and those that lead to nothing. How many.
+    /// volume depends on, those that lead to nothing, and the oldest of too many. How many.
     pub fn sweep(&self, retention: Duration) -> Result<u64, FileError> {
-        sweep::sweep(&self.shared, &self.writing, retention, SystemTime::now())
+        let bounds = (retention, sweep::Most::default());
+        sweep::sweep(&self.shared, &self.writing, bounds, SystemTime::now())
     }
 
     /// The file system that the state directory is on.

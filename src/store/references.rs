@@ -28,7 +28,7 @@ struct Document {
     resolved_at: u64,
 }
 
-fn file_name(reference: &Reference) -> String {
+pub(super) fn file_name(reference: &Reference) -> String {
     format!("{}.json", Digest::sha256(reference.to_string().as_bytes()).hex())
 }
 

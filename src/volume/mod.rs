@@ -5,6 +5,7 @@ pub mod attributes;
 pub mod compose;
 pub mod guard;
 mod logins;
+mod patience;
 pub mod publish;
 pub mod recover;
 mod secrets;
@@ -18,11 +19,12 @@ use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use attributes::Attributes;
 use guard::Guard;
 pub use logins::Sources;
+use patience::{Late, Patience};
 pub use publish::PublishError;
 pub use secrets::{PodSecrets, SecretsError};
 pub use stats::{Stats, StatsError};
@@ -92,6 +94,8 @@ pub struct Volumes {
     threads: Semaphore,
     /// Who tells pods what becomes of their skills, where that is wanted.
     teller: Option<Teller>,
+    /// Raised when calls are not to wait any more.
+    given_up: watch::Sender<bool>,
 }
 
 impl std::fmt::Debug for Volumes {
@@ -112,6 +116,7 @@ impl Volumes {
             sources: Sources::default(),
             threads: Semaphore::new(THREADS_PER_PROCESSOR * processors),
             teller: None,
+            given_up: watch::Sender::new(false),
         }
     }
 
@@ -125,13 +130,24 @@ impl Volumes {
         Self { teller: events.map(Teller::new), ..self }
     }
 
+    /// Lets no publish wait any more: whatever is not ready fails with a code that is not final.
+    /// For the end of the time that the driver has to stop.
+    pub fn give_up(&self) {
+        self.given_up.send_replace(true);
+    }
+
     /// Runs a part of a publish that blocks, when a thread is free for it.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
+        patience: &Patience,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, PublishError> {
+        let turn = patience.within(self.threads.acquire()).await;
         // It is never closed, so there always is one.
-        let _turn = self.threads.acquire().await;
+        let _turn = turn.map_err(|late| match late {
+            Late::Deadline => PublishError::NoThread,
+            Late::Stopping => PublishError::Stopping,
+        })?;
         let volumes = self.clone();
         let done = task::spawn_blocking(move || work(&volumes)).await;
         done.map_err(|error| PublishError::Panicked(error.to_string()))

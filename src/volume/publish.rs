@@ -10,12 +10,12 @@ use tokio::time::Instant;
 
 use super::compose::{Composition, compose};
 use super::secrets::Found;
-use super::{ClearError, PublishRequest, Volumes};
+use super::{ClearError, Late, Patience, PublishRequest, Volumes};
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
 use crate::observability::trace;
 use crate::pull::{
-    Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, diagnosis,
+    Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, Tenant, diagnosis,
 };
 use crate::reference::Reference;
 use crate::store::{
@@ -50,7 +50,8 @@ enum Begun {
 
 impl Volumes {
     /// Publishes a volume, or finds it published. Returns `InProgress` shortly before `deadline`
-    /// while a pull goes on; a retry joins that pull.
+    /// while a pull goes on; a retry joins that pull. `Stopping` or `StoppedPull` when the driver
+    /// [gives up](Self::give_up).
     ///
     /// To be run in a task of its own: dropped half-way it would leave a mount without a record.
     pub async fn publish(
@@ -63,22 +64,24 @@ impl Volumes {
             .take(&request.volume_id)
             .ok_or_else(|| PublishError::Busy(request.volume_id.clone()))?;
         let request = Arc::new(request);
+        let patience = Patience::new(deadline, self.given_up.subscribe());
 
         let asked = request.clone();
-        let begun = match self.blocking(move |volumes| volumes.begin(&asked)).await?? {
+        let begun = match self.blocking(&patience, move |volumes| volumes.begin(&asked)).await?? {
             Some(begun) => begun,
             None => {
-                let found = self.pod_logins(&request, deadline).await?;
-                let asked = request.clone();
-                self.blocking(move |volumes| volumes.serve(&asked, found)).await??
+                let found = self.pod_logins(&request, patience.deadline());
+                let found = patience.unless_stopping(found).await.ok_or(PublishError::Stopping)?;
+                let (asked, found) = (request.clone(), found?);
+                self.blocking(&patience, move |volumes| volumes.serve(&asked, found)).await??
             }
         };
         let pulls = match begun {
             Begun::Published(published) => return Ok(published),
             Begun::Missing(pulls) => pulls,
         };
-        let pulled = self.pull_all(&request, pulls, deadline).await?;
-        self.blocking(move |volumes| volumes.finish(&request, &pulled)).await?
+        let pulled = self.pull_all(&request, pulls, &patience).await?;
+        self.blocking(&patience, move |volumes| volumes.finish(&request, &pulled)).await?
     }
 
     /// All of a publish that needs no network; nothing, if the pod's Secrets have to be read first.
@@ -121,12 +124,14 @@ impl Volumes {
         found: Found,
     ) -> Result<Vec<PullRequest>, PublishError> {
         let logins = Arc::new(self.logins(request, found)?);
+        let tenant = Tenant::from(request.pod.namespace.as_str());
         let attributes = &request.attributes;
         let pull = |reference: &Reference| PullRequest {
             source: reference.clone().into(),
             policy: attributes.pull_policy.unwrap_or_else(|| PullPolicy::default_for(reference)),
             options: attributes.pull_options(),
             logins: logins.clone(),
+            tenant: tenant.clone(),
         };
         Ok(attributes.references.iter().map(pull).collect())
     }
@@ -205,16 +210,16 @@ impl Volumes {
         &self,
         request: &PublishRequest,
         pulls: Vec<PullRequest>,
-        deadline: Instant,
+        patience: &Patience,
     ) -> Result<Vec<Arc<Pulled>>, PublishError> {
         let start = |pull: PullRequest| (pull.clone(), self.puller.pull(pull));
         let flights: Vec<_> = pulls.into_iter().map(start).collect();
         let telling = self.telling(request);
         let waits = flights.into_iter().map(async |(pull, flight)| match &telling {
-            None => wait(pull, flight, deadline).await,
+            None => wait(pull, flight, patience).await,
             Some(telling) => {
                 let (source, progress) = (pull.source.clone(), flight.progress.clone());
-                telling.follow(&source, progress, wait(pull, flight, deadline)).await
+                telling.follow(&source, progress, wait(pull, flight, patience)).await
             }
         });
         futures_util::future::try_join_all(waits).await
@@ -301,10 +306,10 @@ impl Volumes {
 async fn wait(
     request: PullRequest,
     mut flight: PullFlight,
-    deadline: Instant,
+    patience: &Patience,
 ) -> Result<Arc<Pulled>, PublishError> {
     let reference = request.source;
-    match tokio::time::timeout_at(deadline, flight.wait()).await {
+    match patience.within(flight.wait()).await {
         Ok(Ok(pulled)) => Ok(pulled),
         Ok(Err(failed)) => {
             let note = |error| diagnosis(error, &request.logins);
@@ -324,9 +329,12 @@ async fn wait(
                 error => PublishError::Pull { note: note(error), reference, source: failed },
             })
         }
-        Err(_) => {
+        Err(late) => {
             let progress = flight.progress.to_string();
-            Err(PublishError::InProgress { reference, progress })
+            Err(match late {
+                Late::Deadline => PublishError::InProgress { reference, progress },
+                Late::Stopping => PublishError::StoppedPull { reference, progress },
+            })
         }
     }
 }

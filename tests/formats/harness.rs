@@ -180,6 +180,7 @@ impl Lab {
             policy: PullPolicy::Always,
             options: attributes.pull_options(),
             logins: self.logins.clone(),
+            tenant: skillmount::pull::Tenant::default(),
         }
     }
 

@@ -40,11 +40,14 @@ mod rights;
 mod seal;
 mod several;
 mod sharing;
+mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 #[cfg(target_env = "gnu")]
 mod tracer;
 mod transport;
+mod trickle;
+mod turns;
 mod twelve;
 mod unpublish;
 mod unreadable;

@@ -2,6 +2,7 @@
 //! by row, against what the driver answers.
 
 mod secrets;
+mod waits;
 
 use std::time::Duration;
 
@@ -179,7 +180,7 @@ fn the_document_shows_what_the_driver_says() {
         registries(&mut table, &driver, &registry, &tls, &gone.to_string()).await;
         contents(&mut table, &driver, &registry).await;
         assert_clean(&root);
-        waits(&mut table, &driver, &registry).await;
+        waits::waits(&mut table, &driver, &registry).await;
         driver.stop().await;
         nodes(&mut table, &registry).await;
         table.compare();
@@ -292,6 +293,15 @@ async fn registries(
     table.add(&impatient, "The registry hangs", &skill("silent")).await;
     impatient.stop().await;
     gate.release();
+    let layer = registry.layers("team/skill", "slow").remove(0);
+    let strict = another(driver, "strict", crate::trickle::strict()).await;
+    let slow = volume(&strict, registry, "team/skill", "slow");
+    // Its layer is another.
+    let meanwhile = volume(driver, registry, "team/all", "v1");
+    let others = (&layer, driver, &meanwhile);
+    let (code, message) = crate::trickle::trickled(registry, &strict, &slow, others).await;
+    table.push("The registry sends a byte now and then", code, &message);
+    strict.stop().await;
     registry.fault(On::manifest("limited"), Fault::status(429));
     table.add(driver, "The registry limits requests", &skill("limited")).await;
     registry.fault(On::manifest("down"), Fault::status(503));
@@ -344,45 +354,6 @@ async fn contents(table: &mut Table, driver: &Driver, registry: &Registry) {
     table.add(driver, "A layer of 3 MB decompresses to 3 GiB", &skill("bomb")).await;
     table.add(driver, "A file is too large", &skill("large")).await;
     table.add(driver, "There are too many files", &skill("many")).await;
-}
-
-/// A pull that failed before, a call that waits for a pull, a second one for the same volume, and one for another volume
-/// that runs out of time.
-async fn waits(table: &mut Table, driver: &Driver, registry: &Registry) {
-    let setup = Setup { backoff: Duration::from_secs(300), ..Setup::default() };
-    let patient = another(driver, "patient", setup).await;
-    let none = volume(&patient, registry, "team/skill", "v9");
-    refused(patient.publish(&none).await);
-    table.add(&patient, "The same pull failed a short while ago", &none).await;
-    patient.stop().await;
-    let gate = Gate::held();
-    let layer = &registry.layers("team/skill", "slow")[0];
-    registry.fault(On::blob(layer), Fault::Hold { after: 100, gate: gate.clone() });
-    let reference = registry.reference("team/skill", "slow");
-    let slow = driver.volume("csi-2", &reference);
-    let call = tokio::spawn({
-        let (client, slow) = (driver.client(), slow.clone());
-        async move { client.publish(&slow).await }
-    });
-    gate.wait_for_waiting(1).await;
-    let late = driver.volume("csi-3", &reference);
-    // The driver may not have read yet what the registry has sent.
-    let (code, message) = loop {
-        let told = refused(driver.publish_within(&late, Duration::from_millis(100)).await);
-        if told.1.contains(", 100 B of ") {
-            break told;
-        }
-    };
-    table.push("The pull takes longer than kubelet waits", code, &message);
-    table.add(driver, "An earlier call for the volume is still at work", &slow).await;
-    gate.release();
-    call.await.unwrap().unwrap();
-    let other = Volume { target: slow.target.with_file_name("other"), ..slow.clone() };
-    table.add(driver, "The volume is published at another path", &other).await;
-    let (code, message) = refused(driver.publish(&slow.clone().read_only(false)).await);
-    table.push("The volume is published with other settings", code, &message);
-    driver.unpublish(&slow).await.unwrap();
-    assert_clean(&driver.root);
 }
 
 async fn nodes(table: &mut Table, registry: &Registry) {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
@@ -97,9 +98,18 @@ impl Node {
     }
 
     /// SIGTERM.
-    pub(crate) async fn terminate(mut self) -> (ExitStatus, String) {
-        let id = i32::try_from(self.child.id().unwrap()).unwrap();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), nix::sys::signal::SIGTERM).unwrap();
+    pub(crate) async fn terminate(self) -> (ExitStatus, String) {
+        self.signal(Signal::SIGTERM);
+        self.wait().await
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.id()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(id), signal).unwrap();
+    }
+
+    /// Returns when it has ended.
+    pub(crate) async fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().await.unwrap();
         (status, self.ended().await)
     }

@@ -88,6 +88,7 @@ pub struct Driver {
     client: Client,
     store: Weak<Store>,
     puller: Weak<Puller>,
+    volumes: Weak<Volumes>,
     metrics: Metrics,
 }
 
@@ -144,6 +145,7 @@ impl Driver {
         let socket = root.join("csi.sock");
         let listener = server::bind(&socket).await.expect("bind");
         let (stop, stopped) = oneshot::channel();
+        let weak_volumes = Arc::downgrade(&volumes);
         let node = NodeService::new("node-1".into(), volumes);
         let counted = metrics.clone();
         let served = tokio::spawn(async move {
@@ -167,6 +169,7 @@ impl Driver {
             client,
             store: weak,
             puller: weak_puller,
+            volumes: weak_volumes,
             metrics,
         }
     }
@@ -214,6 +217,11 @@ impl Driver {
         while store.trees().iter().filter(|tree| tree.in_use).count() > count {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Lets calls wait no more, as a while after SIGTERM.
+    pub fn give_up(&self) {
+        self.volumes.upgrade().expect("a running driver").give_up();
     }
 
     /// Stops as SIGTERM does.

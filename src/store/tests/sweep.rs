@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::*;
+use crate::store::sweep as swept;
 
 const RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -100,36 +101,55 @@ fn what_leads_to_nothing_goes_at_once() {
     assert_eq!(counts(&state), [0, 0, 0]);
 }
 
-#[test]
-fn of_too_many_the_oldest_go() {
-    let state = State::new();
-    let store = state.open();
-    let now = SystemTime::now();
-    let hours = |hours: u64| now - Duration::from_secs(3600 * hours);
-    let digests = [3, 1, 2].map(|age| {
-        let digest = remember(&store, &format!("v{age}"), &"{}".repeat(age as usize));
-        for directory in ["manifests", "references", "grants"] {
-            for name in state.names(directory) {
-                let file = fs::File::open(state.path(directory).join(name)).unwrap();
-                if file.metadata().unwrap().modified().unwrap() > hours(1) {
-                    file.set_modified(hours(age)).unwrap();
-                }
+/// Makes what was written last the oldest: so many minutes.
+fn written(state: &State, minutes: u64) {
+    for directory in ["manifests", "references", "grants"] {
+        for name in state.names(directory) {
+            let file = fs::File::open(state.path(directory).join(name)).unwrap();
+            let age = file.metadata().unwrap().modified().unwrap().elapsed().unwrap();
+            if age < Duration::from_secs(60) {
+                file.set_modified(SystemTime::now() - Duration::from_secs(minutes * 60)).unwrap();
             }
         }
-        digest
-    });
-    let mut record = record("csi-1");
-    record.references[0].digest = digests[0].clone();
-    let sweep = |most| {
-        super::super::sweep::sweep_to(&store.shared, &store.writing, RETENTION, most, now).unwrap()
+    }
+}
+
+#[test]
+fn of_too_many_the_youngest_stay() {
+    let state = State::new();
+    let store = state.open();
+    let sweep = |files, bytes| {
+        let most = swept::Most { files, bytes };
+        swept::sweep(&store.shared, &store.writing, (RETENTION, most), SystemTime::now()).unwrap()
     };
-    assert_eq!(sweep(3), 0);
-    store.put_record(&record).unwrap();
-    assert_eq!(sweep(2), 0, "the oldest is a volume's");
-    assert_eq!(sweep(1), 3);
-    assert_eq!(counts(&state), [2, 2, 2]);
-    store.remove_record("csi-1").unwrap();
-    assert_eq!(sweep(1), 3);
-    assert_eq!(counts(&state), [1, 1, 1]);
-    assert!(store.is_known(&repository(), &digests[1]));
+    // What a volume shows is the oldest, and a neighbour gives its manifest other names.
+    let shown = remember(&store, "shown", "{}");
+    let reference = "ghcr.io/acme/skill:shown".parse().unwrap();
+    let recorded = RecordedReference { reference, digest: shown.clone() };
+    store.put_record(&Record { references: vec![recorded], ..record("csi-1") }).unwrap();
+    written(&state, 100);
+    for number in 0..20_u64 {
+        let body = format!("{{{}}}", " ".repeat(usize::try_from(number).unwrap() + 1));
+        remember(&store, &format!("flood-{number}"), &body);
+        let name = format!("ghcr.io/flood/skill{number}:v1").parse::<Reference>().unwrap();
+        store.put_reference(&name, &shown).unwrap();
+        store.grant(name.repository(), &shown, &[Identity::Anonymous]).unwrap();
+        written(&state, 50 - number);
+    }
+    assert_eq!(counts(&state), [21, 41, 41]);
+    assert_eq!(sweep(50, 1 << 20), 0, "that is not too many");
+    sweep(10, 1 << 20);
+    assert_eq!(counts(&state), [11, 11, 11], "ten, and what the volume asks for");
+    let youngest = format!("{{{}}}", " ".repeat(20));
+    assert!(store.manifest(&digest(&youngest)).is_some());
+    assert!(store.manifest(&digest("{ }")).is_none());
+    assert!(store.manifest(&shown).is_some() && store.is_granted(&repository(), &shown, &[]));
+    assert!(store.reference(&"ghcr.io/acme/skill:shown".parse().unwrap()).is_some());
+    assert!(store.reference(&"ghcr.io/flood/skill19:v1".parse().unwrap()).is_some());
+    assert!(store.reference(&"ghcr.io/flood/skill0:v1".parse().unwrap()).is_none());
+    assert_eq!(sweep(10, 1 << 20), 0);
+    // The two youngest bodies have 22 and 21 bytes.
+    sweep(10, 43);
+    let bodies = state.names("manifests").len();
+    assert_eq!(bodies, 3, "two, and the volume's");
 }

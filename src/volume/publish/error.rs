@@ -51,6 +51,20 @@ pub enum PublishError {
         /// How far it has come.
         progress: String,
     },
+    /// The driver stops before the pull has ended.
+    #[error("the driver is stopping while it pulls {reference}: {progress}; kubelet tries again")]
+    StoppedPull {
+        /// The reference.
+        reference: Source,
+        /// How far it has come.
+        progress: String,
+    },
+    /// The driver stops before anything was done.
+    #[error("the driver is stopping; kubelet tries again")]
+    Stopping,
+    /// The caller's time was up before there was a thread for the volume.
+    #[error("this node is busy with other volumes; kubelet tries again")]
+    NoThread,
     /// The pull failed.
     #[error("cannot pull {reference}{}", note.as_deref().unwrap_or_default())]
     Pull {

@@ -50,6 +50,8 @@
 {{- end }}
 {{- include "skillmount.number" (list "--connect-timeout" .connectTimeout) }}
 {{- include "skillmount.number" (list "--read-timeout" .readTimeout) }}
+{{- include "skillmount.number" (list "--low-speed-limit" .lowSpeedLimit) }}
+{{- include "skillmount.number" (list "--low-speed-time" .lowSpeedTime) }}
 {{- include "skillmount.number" (list "--max-manifest-bytes" .maxManifestBytes) }}
 {{- end }}
 {{- range $index, $source := .Values.nodeCredentials }}
@@ -94,6 +96,7 @@
 {{- include "skillmount.number" (list "--gc-max-bytes" .maxBytes) }}
 {{- end }}
 {{- include "skillmount.number" (list "--scrub-interval" .Values.scrubInterval) }}
+{{- include "skillmount.number" (list "--stop-grace" .Values.stopGrace) }}
 {{- range .Values.extraArgs }}
 - {{ . | quote }}
 {{- end }}
