@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test lint fmt bench bench-parts conformance producers manifests image sbom cluster book fuzz
+.PHONY: help demo test power-cuts lint fmt bench bench-parts conformance producers manifests image sbom cluster book fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -16,6 +16,12 @@ test: ## Run all tests (SKILLMOUNT_TEST_NO_NAMESPACES=1 skips those that mount)
 	$(CARGO) test --all-targets
 	$(CARGO) test --features otel --test otel
 	$(CARGO) test --doc
+
+CUTS ?= 120
+
+power-cuts: ## Cut the power 120 times in a storm of calls, as root: CUTS=1000 SEED=1
+	SKILLMOUNT_POWER_CUTS=$(CUTS) $(if $(SEED),SKILLMOUNT_POWER_SEED=$(SEED)) \
+		$(CARGO) test --test power -- --nocapture
 
 lint: ## Check format, lints, documentation and dependencies
 	$(CARGO) fmt --check
