@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test storm lint fmt bench bench-parts soak conformance producers manifests image sbom cluster book fuzz
+.PHONY: help demo test storm power-cuts lint fmt bench bench-parts soak conformance producers manifests image sbom cluster book fuzz
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1	\2/p' Makefile | expand -t 22
@@ -22,6 +22,12 @@ KILLS ?= 1000
 storm: ## Kill the driver 1,000 times in a storm of calls, in minutes: KILLS=100 SEED=1
 	SKILLMOUNT_STORM_KILLS=$(KILLS) $(if $(SEED),SKILLMOUNT_STORM_SEED=$(SEED)) \
 		$(CARGO) test --test storm a_storm -- --nocapture
+
+CUTS ?= 120
+
+power-cuts: ## Cut the power 120 times in a storm of calls, as root: CUTS=1000 SEED=1
+	SKILLMOUNT_POWER_CUTS=$(CUTS) $(if $(SEED),SKILLMOUNT_POWER_SEED=$(SEED)) \
+		$(CARGO) test --test power -- --nocapture
 
 lint: ## Check format, lints, documentation and dependencies
 	$(CARGO) fmt --check

@@ -17,6 +17,7 @@ use tonic::{Code, Status};
 use super::request::RequestError;
 use crate::observability::chain;
 use crate::pull::Blame;
+use crate::store::is_full;
 use crate::volume::{PublishError, SecretsError, StatsError, UnpublishError};
 
 fn status(code: Code, error: &dyn Error) -> Status {
@@ -90,6 +91,7 @@ impl From<PublishError> for Status {
             }
             PublishError::BindNeedsReadOnly | PublishError::BindOfMany(_) => Code::InvalidArgument,
             PublishError::Record(source) if source.is_full() => Code::ResourceExhausted,
+            PublishError::Target { source, .. } if is_full(source) => Code::ResourceExhausted,
             PublishError::Target { .. }
             | PublishError::Mount(_)
             | PublishError::Record(_)

@@ -167,6 +167,15 @@ fn excess(
     (bytes, inodes)
 }
 
+/// What is free of a file system.
+fn free(disk: Disk) -> String {
+    let bytes = format!("{} of {}", HumanBytes(disk.free_bytes), HumanBytes(disk.bytes));
+    match disk.inodes {
+        0 => format!("{bytes} are free"),
+        inodes => format!("{bytes} and {} of {inodes} inodes are free", disk.free_inodes),
+    }
+}
+
 /// Removes what the policy wants gone, and tells the log. To be called by one at a time, lest two
 /// free the same space twice.
 pub fn collect(store: &Store, policy: &CollectPolicy, occasion: Occasion) -> Collected {
@@ -252,6 +261,16 @@ impl Puller {
             tracing::warn!(error = chain(&error), "cannot collect garbage");
         }
         self.freed() != freed
+    }
+
+    /// A full disk's error, with how full it is now that the pull's files are gone again. The kernel
+    /// says the same of a lack of bytes and of inodes.
+    pub(super) async fn measured(self: &Arc<Self>, error: PullError) -> PullError {
+        let puller = self.clone();
+        match blocking(move || puller.store.disk()).await {
+            Ok(Ok(disk)) => PullError::DiskFull { free: free(disk), source: error.into() },
+            Ok(Err(_)) | Err(_) => error,
+        }
     }
 
     /// How many trees have been collected.

@@ -185,6 +185,14 @@ pub enum PullError {
     /// A file of the state directory could not be written.
     #[error("remembering the pull")]
     Remember(#[from] FileError),
+    /// The disk is full, and what could be removed was not enough.
+    #[error("the state directory's disk is full (without this pull {free})")]
+    DiskFull {
+        /// What is free of it, and of how much.
+        free: String,
+        /// What needed more.
+        source: Box<PullError>,
+    },
     /// It took longer than `--pull-timeout`.
     #[error("it took longer than {0} s (--pull-timeout)")]
     Timeout(u64),
@@ -254,7 +262,7 @@ impl PullError {
                 Problem::Sink { source, .. } => is_full(source),
                 _ => false,
             },
-            Self::Member { source, .. } => source.is_disk_full(),
+            Self::Member { source, .. } | Self::DiskFull { source, .. } => source.is_disk_full(),
             Self::Materialise(source) => source.io().is_some_and(is_full),
             Self::Commit(source) => source.is_full(),
             Self::State(source) => is_full(source),
@@ -291,7 +299,8 @@ impl PullError {
             Self::Small { .. } => Blame::Exhausted,
             Self::Unpack(source) => unpack(source),
             Self::Layers { .. } => Blame::Exhausted,
-            Self::Member { source, .. } => source.blame(),
+            Self::Member { source, .. } | Self::DiskFull { source, .. } => source.blame(),
+            Self::Find(FindError::Read { .. }) => Blame::Internal,
             Self::Document { .. }
             | Self::Index { .. }
             | Self::Nested(_)

@@ -316,10 +316,13 @@ impl Puller {
         let limit = self.config.timeout;
         let pull = async {
             let freed = self.freed();
-            match self.remote(request, known.clone(), progress).await {
-                Err(error) if error.is_disk_full() && self.made_space(freed).await => {
-                    self.remote(request, known, progress).await
-                }
+            let mut outcome = self.remote(request, known.clone(), progress).await;
+            if outcome.as_ref().is_err_and(PullError::is_disk_full) && self.made_space(freed).await
+            {
+                outcome = self.remote(request, known, progress).await;
+            }
+            match outcome {
+                Err(error) if error.is_disk_full() => Err(self.measured(error).await),
                 outcome => outcome,
             }
         };

@@ -15,7 +15,12 @@ mod crash;
 mod deadline;
 mod events;
 mod faults;
+mod full_disks;
 mod gc;
+#[cfg(all(target_env = "gnu", target_arch = "x86_64"))]
+mod injector;
+#[cfg(all(target_env = "gnu", target_arch = "x86_64"))]
+mod io_errors;
 mod login_order;
 mod logs;
 mod matching;

@@ -377,7 +377,7 @@ async fn nodes(table: &mut Table, registry: &Registry) {
         &state,
         Some("tmpfs"),
         nix::mount::MsFlags::empty(),
-        Some("size=256k"),
+        Some("size=256k,nr_inodes=1000"),
     )
     .unwrap();
     artifacts::skillimage(registry, "team/skill", "big", &skills::large(10, 100_000));

@@ -17,7 +17,7 @@ const ENTRY: i64 = 1;
 
 /// The calls that change a directory or the mounts. `openat` counts if it makes a file, `write`
 /// if it is to a file.
-const STEPS: &[(libc::c_long, &str)] = &[
+pub(crate) const STEPS: &[(libc::c_long, &str)] = &[
     (libc::SYS_mkdirat, "mkdir"),
     (libc::SYS_unlinkat, "unlink"),
     (libc::SYS_linkat, "link"),
@@ -79,7 +79,8 @@ impl Tracer {
     }
 }
 
-fn seize(process: Pid) {
+/// Has every thread of a process traced by this one, and those that it makes.
+pub(crate) fn seize(process: Pid) {
     let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE;
     let mut seized = BTreeSet::new();
     loop {
@@ -134,15 +135,25 @@ fn watch(process: Pid, at: usize, root: &Path) -> Option<String> {
     }
 }
 
+/// Whether a thread that stopped at a system call is about to make it, not back from it.
+pub(crate) fn is_entry(task: Pid) -> bool {
+    ptrace::getevent(task) == Ok(ENTRY)
+}
+
 /// What a thread is about to do, if it is a step.
 fn step(task: Pid, root: &Path) -> Option<String> {
-    if ptrace::getevent(task).ok()? != ENTRY {
+    if !is_entry(task) {
         return None;
     }
+    step_of(task, root, STEPS)
+}
+
+/// Which of `steps` a thread is about to make.
+pub(crate) fn step_of(task: Pid, root: &Path, steps: &[(libc::c_long, &str)]) -> Option<String> {
     let call = fs::read_to_string(format!("/proc/{task}/syscall")).ok()?;
     let mut words = call.split_whitespace();
     let number: libc::c_long = words.next()?.parse().ok()?;
-    let name = STEPS.iter().find(|(known, _)| *known == number)?.1;
+    let name = steps.iter().find(|(known, _)| *known == number)?.1;
     let arguments: Vec<u64> = words
         .filter_map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok())
         .collect();
@@ -151,7 +162,7 @@ fn step(task: Pid, root: &Path) -> Option<String> {
         libc::SYS_openat => makes(arguments[2]),
         #[cfg(target_arch = "x86_64")]
         libc::SYS_open => makes(arguments[1]),
-        libc::SYS_write => {
+        libc::SYS_write | libc::SYS_read => {
             let file: PathBuf = fs::read_link(format!("/proc/{task}/fd/{}", arguments[0])).ok()?;
             file.starts_with(root)
         }

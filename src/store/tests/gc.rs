@@ -240,3 +240,35 @@ fn removal_never_meets_a_use() {
     assert_eq!(state.names("trees"), [""; 0]);
     assert_eq!(state.names("staging"), [""; 0]);
 }
+
+/// The clock was wrong, and has been put right: what it left is neither kept for ever nor lost.
+#[test]
+fn what_was_used_in_a_time_to_come_was_used_now() {
+    let state = State::new();
+    let store = state.open();
+    drop(commit(&store, KEY));
+    store.put_record(&Record { published_at: u64::MAX, ..record("csi-1") }).unwrap();
+    let repository = "ghcr.io/acme/skill".parse::<Reference>().unwrap().repository().clone();
+    let digest = Digest::sha256(b"{}");
+    store.put_manifest(&digest, b"{}").unwrap();
+    store.grant(&repository, &digest, &[Identity::Anonymous]).unwrap();
+    drop(store);
+    let to_come = SystemTime::now() + Duration::from_secs(10 * 365 * 24 * 3600);
+    for directory in ["trees", "volumes", "manifests", "grants"] {
+        for name in state.names(directory).iter().filter(|name| *name != KEY) {
+            set_modified(&state.path(directory).join(name), to_come);
+        }
+    }
+    let before = nanoseconds(SystemTime::now());
+    let store = state.open();
+    let used_at = used_at(&store, KEY);
+    assert!((before..=nanoseconds(SystemTime::now())).contains(&used_at), "{used_at}");
+    assert_eq!(store.records().unwrap()[0].published_at, u64::MAX);
+    assert_eq!(store.sweep(Duration::from_secs(60)).unwrap(), 0);
+    assert!(store.is_granted(&repository, &digest, &[]));
+    for name in state.names("grants") {
+        assert!(modified(&state.path("grants").join(name)) < to_come, "read, it is as old as now");
+    }
+    store.remove_record("csi-1").unwrap();
+    assert!(discard(&store, KEY));
+}
