@@ -246,6 +246,7 @@ impl Puller {
             if let Err(error) = self.collect(Occasion::Regular).await {
                 tracing::warn!(error = chain(&error), "cannot collect garbage");
             }
+            self.flush_leftovers();
         }
     }
 

@@ -30,7 +30,8 @@ impl Unflushed {
 }
 
 impl Puller {
-    /// Brings to the disk what an earlier run of the driver left in memory.
+    /// Brings to the disk what an earlier run of the driver left in memory, and what could not be
+    /// brought there before.
     pub fn flush_leftovers(self: &Arc<Self>) {
         self.flush(self.store.unflushed());
     }
@@ -44,18 +45,31 @@ impl Puller {
         task::spawn(async move {
             tokio::time::sleep(TOGETHER).await;
             let keys = puller.unflushed.take();
-            task::spawn_blocking(move || {
-                for (tree, error) in puller.store.flush(&keys) {
-                    // An unknown one has been collected already.
-                    if !matches!(error, FlushError::Unknown(_)) {
-                        tracing::warn!(
-                            tree,
-                            error = chain(&error),
-                            "cannot flush a tree; after a power cut it is pulled again"
-                        );
-                    }
-                }
-            });
+            task::spawn_blocking(move || puller.flush_now(&keys));
         });
+    }
+
+    fn flush_now(&self, keys: &[String]) {
+        let mut lost = false;
+        for (tree, error) in self.store.flush(keys) {
+            let text = chain(&error);
+            match error {
+                // It has been collected already.
+                FlushError::Unknown(_) => continue,
+                FlushError::Sync { .. } => lost = true,
+                FlushError::List { .. } | FlushError::Mark(_) => {}
+            }
+            tracing::warn!(
+                tree,
+                error = text,
+                "cannot flush a tree; it is tried again, and after a power cut pulled"
+            );
+        }
+        if lost {
+            let unsure = self.store.unflushed();
+            for tree in unsure.iter().filter_map(|key| self.store.hold(key)) {
+                self.condemn(tree, vec!["the disk could not take all that was written".into()]);
+            }
+        }
     }
 }

@@ -104,7 +104,8 @@ impl Puller {
         tracing::info!(whole, damaged, unlisted, "verified the stored trees");
     }
 
-    fn condemn(&self, tree: Arc<StoredTree>, mut damages: Vec<String>) {
+    /// Takes a tree out of the store whose files are not what they were, or may not be.
+    pub(super) fn condemn(&self, tree: Arc<StoredTree>, mut damages: Vec<String>) {
         self.config.metrics.tree_damaged();
         damages.truncate(MAX_LOGGED);
         let (key, damages) = (tree.info.key.clone(), damages.join(", "));

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::atomic::{self, Durability};
 use super::error::{FileError, FlushError, OpenError};
 use super::sums;
-use super::trees::{Shared, StoredTree, TreeInfo};
+use super::trees::{Shared, StoredTree, TreeInfo, Unwritten};
 use crate::reference::Digest;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -89,6 +89,10 @@ pub(super) fn flush(shared: &Shared, keys: &[String]) -> Vec<(String, FlushError
     }
     // All of them at once: it waits for everything that anybody wrote to the file system.
     let synced = rustix::fs::syncfs(&shared.trees_fd);
+    if let Err(errno) = synced {
+        let mut unwritten = shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
+        *unwritten = Unwritten { times: unwritten.times + 1, errno };
+    }
     for (tree, sums) in listed {
         let path = || tree.path().into();
         let marked = synced

@@ -175,6 +175,14 @@ pub enum CommitError {
         /// The name.
         name: String,
     },
+    /// The disk failed while the tree was written.
+    #[error("tree {key}: the disk failed while it was written, and what is lost is not known")]
+    Lost {
+        /// The tree's key.
+        key: String,
+        /// How the disk failed.
+        source: io::Error,
+    },
     /// The staged directory could not be made readable or moved.
     #[error("cannot move the staged tree to {}", path.display())]
     Move {
@@ -192,7 +200,7 @@ impl CommitError {
     /// The disk, or the quota on it, is used up.
     pub fn is_full(&self) -> bool {
         match self {
-            Self::Move { source, .. } => is_full(source),
+            Self::Move { source, .. } | Self::Lost { source, .. } => is_full(source),
             Self::Describe(error) => error.is_full(),
             Self::Key(_) | Self::Name { .. } => false,
         }
@@ -213,7 +221,8 @@ pub enum FlushError {
         /// Why.
         source: io::Error,
     },
-    /// The kernel could not write it to the disk.
+    /// The kernel could not write it to the disk, or something else: then it does not say what. None
+    /// of the trees that were not flushed can be believed any more.
     #[error("cannot flush the file system of {}", path.display())]
     Sync {
         /// The tree.

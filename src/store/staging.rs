@@ -31,10 +31,13 @@ pub struct Staging {
     dir: OwnedFd,
     tree: OwnedFd,
     out: OwnedFd,
+    /// How often the disk had failed before anything was written.
+    unwritten: u64,
 }
 
 impl Staging {
     pub(super) fn new(shared: &Arc<Shared>, next: &AtomicU64) -> io::Result<Self> {
+        let unwritten = shared.unwritten().times;
         let parent = &shared.staging_fd;
         let name = loop {
             let name = next.fetch_add(1, Ordering::Relaxed).to_string();
@@ -57,7 +60,9 @@ impl Staging {
             Ok((dir, tree, out))
         };
         match make() {
-            Ok((dir, tree, out)) => Ok(Self { shared: Arc::clone(shared), name, dir, tree, out }),
+            Ok((dir, tree, out)) => {
+                Ok(Self { shared: Arc::clone(shared), name, dir, tree, out, unwritten })
+            }
             Err(error) => {
                 discard(shared, &name);
                 Err(error)
@@ -91,6 +96,10 @@ impl Staging {
         let _guard = shared.commit.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if let Some(existing) = shared.index.tree(key) {
             return Ok(existing);
+        }
+        let unwritten = shared.unwritten();
+        if unwritten.times != self.unwritten {
+            return Err(CommitError::Lost { key: key.into(), source: unwritten.errno.into() });
         }
         let path = shared.layout.trees.join(key);
         self.rename_out(key).map_err(|source| CommitError::Move { path: path.clone(), source })?;

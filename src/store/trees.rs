@@ -7,9 +7,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::atomic::{self, Quarantine};
@@ -154,6 +155,22 @@ pub fn nanoseconds(time: SystemTime) -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// When the kernel could not write something to the disk. It says so once, and not of what
+/// (syncfs(2), since Linux 5.8): all that was not on the disk then may be lost.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unwritten {
+    /// How often it said so.
+    pub(super) times: u64,
+    /// Why, the last time.
+    pub(super) errno: Errno,
+}
+
+impl Default for Unwritten {
+    fn default() -> Self {
+        Self { times: 0, errno: Errno::IO }
+    }
+}
+
 /// What the store shares with its stagings. Holds the lock, so that a staging that outlives the
 /// store still works in a directory that nobody else has opened.
 #[derive(Debug)]
@@ -167,6 +184,7 @@ pub(super) struct Shared {
     pub(super) commit: Mutex<()>,
     /// Held while a tree is brought to the disk.
     pub(super) flush: Mutex<()>,
+    pub(super) unwritten: Mutex<Unwritten>,
     pub(super) index: Index,
     lock: Lock,
 }
@@ -184,6 +202,7 @@ impl Shared {
             staging_fd: directory(&layout.staging)?,
             commit: Mutex::new(()),
             flush: Mutex::new(()),
+            unwritten: Mutex::default(),
             index: Index::default(),
             layout,
             boot_id,
@@ -199,6 +218,11 @@ impl Shared {
             (self.trees_fd.as_fd(), &layout.trees),
             (self.staging_fd.as_fd(), &layout.staging),
         ])
+    }
+
+    /// What the kernel could not write so far.
+    pub(super) fn unwritten(&self) -> Unwritten {
+        *self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Fills the index at open, and removes what is not whole. `mounted` are the trees that pods

@@ -240,7 +240,7 @@ fn a_state_directory_that_becomes_read_only_keeps_no_pod_from_going() {
         assert_eq!(told(node.client.publish(&stored).await), (Code::Internal, record));
         let (code, message) = told(node.client.publish(&missing).await);
         assert_eq!(code, Code::Internal);
-        let beginning = "cannot pull HOST/team/code-review:v2: remembering the pull: cannot write ";
+        let beginning = "cannot pull HOST/team/code-review:v2: ";
         assert!(message.starts_with(beginning) && message.ends_with(read_only), "{message}");
         for volume in [&stored, &missing] {
             assert!(!volume.target.exists());
@@ -276,5 +276,36 @@ fn a_state_directory_that_becomes_read_only_keeps_no_pod_from_going() {
             state.display()
         );
         assert_eq!(told, expected);
+    });
+}
+
+/// The kernel says that it could not write something once, and not what.
+#[test]
+fn what_the_disk_could_not_take_is_pulled_again() {
+    run("io_errors::what_the_disk_could_not_take_is_pulled_again", async {
+        let mut scene = Scene::new().await;
+        let (volume, skill) = scene.volume();
+        scene.injector.arm(Fault { errno: Errno::EIO, of: &["syncfs"], lasts: true, below: "" }, 0);
+        let Scene { root, registry, node, injector, .. } = &scene;
+        node.client.publish(&volume).await.unwrap();
+        while !node.client.condition(&volume).await.abnormal {
+            tokio::task::yield_now().await;
+        }
+        injector.disarm().expect("a flush");
+        let message = node.client.condition(&volume).await.message;
+        assert!(message.ends_with("are damaged; a new pod gets them anew"), "{message}");
+        // What was on the disk is believed as before.
+        assert!(!node.client.condition(&scene.keeper).await.abnormal);
+        let downloads = || registry.lines().iter().filter(|line| line.contains("/blobs/")).count();
+        let before = downloads();
+        let again = Volume::new(root, "again", &registry.reference("team/code-review", "v1"));
+        node.client.publish(&again).await.unwrap();
+        assert_eq!(downloads(), before + 2, "{:?}", registry.lines());
+        assert_eq!(tree::listing(&again.target), skill.listing());
+        flushed(root).await;
+        for volume in [&volume, &again] {
+            node.client.unpublish(volume).await.unwrap();
+        }
+        scene.end().await;
     });
 }
