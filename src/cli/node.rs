@@ -170,11 +170,12 @@ impl NodeArgs {
         let mounter = Arc::new(KernelMounter::detect());
         let pulls = PullConfig { metrics: metrics.clone(), ..pulls };
         let puller = Arc::new(Puller::new(registry.clone(), store.clone(), pulls));
-        puller.flush_leftovers();
         let (events, writer) = events.unzip();
         let volumes = Volumes::new(store.clone(), mounter, puller.clone());
         let volumes = Arc::new(volumes.with_sources(sources).with_events(events));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
+        // A flush that fails costs trees, but none that something is known to show.
+        puller.flush_leftovers();
         tracing::info!(
             published = recovered.published,
             unmounted = recovered.unmounted,
@@ -277,7 +278,12 @@ async fn watch(store: Arc<Store>, stop: impl Future<Output = ()>) -> Result<(), 
             () = tokio::time::sleep(WATCH_PERIOD) => {}
         }
         let looked = store.clone();
-        if let Ok(Some(lost)) = task::spawn_blocking(move || looked.lost()).await {
+        let looked = task::spawn_blocking(move || looked.lost());
+        let looked = tokio::select! {
+            () = &mut stop => return Ok(()),
+            looked = looked => looked,
+        };
+        if let Ok(Some(lost)) = looked {
             let lost = lost.display();
             return Err(Failure::Failed(format!(
                 "{lost} was removed or replaced under the running driver; the next start makes \

@@ -79,6 +79,8 @@ impl Backoff {
             PullError::Member { .. } => Scope::Options,
             // Nobody was asked.
             PullError::Crowded(_) => Scope::Nothing,
+            // About this node.
+            ref error if error.is_disk_full() => Scope::Nothing,
             _ => scope(error.blame()),
         };
         let attempt = match scope {

@@ -243,7 +243,11 @@ impl Puller {
                 () = &mut stop => return,
                 _ = period.tick() => {}
             }
-            if let Err(error) = self.collect(Occasion::Regular).await {
+            let collected = tokio::select! {
+                () = &mut stop => return,
+                collected = self.collect(Occasion::Regular) => collected,
+            };
+            if let Err(error) = collected {
                 tracing::warn!(error = chain(&error), "cannot collect garbage");
             }
             self.flush_leftovers();

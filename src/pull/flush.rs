@@ -13,19 +13,24 @@ const TOGETHER: Duration = Duration::from_millis(100);
 
 /// The keys of trees that wait.
 #[derive(Debug, Default)]
-pub(super) struct Unflushed(Mutex<Vec<String>>);
+pub(super) struct Unflushed {
+    waiting: Mutex<Vec<String>>,
+    /// Held while some are brought to the disk, until it is known that none of them was lost: the
+    /// kernel tells that once, and the next ones would pass.
+    turn: tokio::sync::Mutex<()>,
+}
 
 impl Unflushed {
     /// Whether it is the first to wait.
     fn add(&self, keys: impl IntoIterator<Item = String>) -> bool {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = waiting.is_empty();
         waiting.extend(keys);
         is_first && !waiting.is_empty()
     }
 
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -44,8 +49,11 @@ impl Puller {
         let puller = self.clone();
         task::spawn(async move {
             tokio::time::sleep(TOGETHER).await;
-            let keys = puller.unflushed.take();
-            task::spawn_blocking(move || puller.flush_now(&keys));
+            let _turn = puller.unflushed.turn.lock().await;
+            let (keys, puller) = (puller.unflushed.take(), puller.clone());
+            if let Err(error) = task::spawn_blocking(move || puller.flush_now(&keys)).await {
+                tracing::error!(%error, "flushing trees ended unexpectedly");
+            }
         });
     }
 

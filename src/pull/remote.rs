@@ -41,8 +41,13 @@ impl Puller {
             .map(|part| self.tree(part, progress))
             .buffered(PARALLEL_MEMBERS)
             .try_collect::<Vec<Found>>();
-        // What was read is remembered while the rest comes.
-        let (found, ()) = tokio::try_join!(trees, self.remember(request, &digest, documents))?;
+        // What was read is remembered while the rest comes. Neither is left alone when the other
+        // fails: threads of a pull that has ended would take space on a full disk.
+        let (found, remembered) = tokio::join!(trees, self.remember(request, documents));
+        remembered?;
+        let found = found?;
+        // Last: a tag that means something broken is to be asked for again, not its digest.
+        self.refer(request, &digest).await?;
         let (trees, findings): (Vec<_>, Vec<_>) = found.into_iter().unzip();
         let (source, findings) = (request.source.clone(), findings.concat());
         Ok(Pulled { source, digest, trees, findings, collection, local: false })
@@ -51,12 +56,13 @@ impl Puller {
     async fn remember(
         self: &Arc<Self>,
         request: &PullRequest,
-        digest: &Digest,
         documents: Vec<Remembered>,
     ) -> Result<(), PullError> {
         // What a layout says is nothing that a registry granted.
-        let Source::Registry(reference) = request.source.clone() else { return Ok(()) };
-        let (puller, digest) = (self.clone(), digest.clone());
+        if request.source.reference().is_none() {
+            return Ok(());
+        }
+        let puller = self.clone();
         blocking(move || {
             let store = &puller.store;
             for Remembered { origin, digest, body } in documents {
@@ -64,9 +70,20 @@ impl Puller {
                 store.put_manifest(&digest, &body)?;
                 store.grant(access.repository(), &digest, &access.identities(store.salt()))?;
             }
-            Ok(store.put_reference(&reference, &digest)?)
+            Ok(())
         })
         .await?
+    }
+
+    /// Remembers what the reference means.
+    async fn refer(
+        self: &Arc<Self>,
+        request: &PullRequest,
+        digest: &Digest,
+    ) -> Result<(), PullError> {
+        let Source::Registry(reference) = request.source.clone() else { return Ok(()) };
+        let (puller, digest) = (self.clone(), digest.clone());
+        blocking(move || Ok(puller.store.put_reference(&reference, &digest)?)).await?
     }
 
     /// The tree of a part: the stored one, or a new one from the registry's bytes.
@@ -102,6 +119,9 @@ impl Puller {
             let commit = || puller.commit(&made, key, unpacked, staging);
             let tree = trace::phase(Phase::Store).in_scope(commit)?;
             puller.config.metrics.phase(Phase::Store, start.elapsed());
+            if puller.config.durable {
+                puller.flush([tree.info.key.clone()]);
+            }
             Ok(tree)
         };
         let begin = move || begin().map_err(PullError::State);
@@ -110,9 +130,6 @@ impl Puller {
         let tree = layers::lay_out(&self.registry, &part.origin, source, work, bounds, progress)
             .instrument(trace::phase(Phase::Download))
             .await?;
-        if self.config.durable {
-            self.flush([tree.info.key.clone()]);
-        }
         Ok((tree, part.findings.clone()))
     }
 

@@ -99,12 +99,18 @@ impl<W> Queue<W> {
 
     /// It asks for its turn.
     fn wait(&mut self, number: u64, wake: W) -> Result<(), Crowded> {
-        let Some(pull) = self.pulls.get_mut(&number) else { return Ok(()) };
+        let Some(pull) = self.pulls.get(&number) else { return Ok(()) };
         let tenants = pull.tenants.clone();
         let share = tenants.first().and_then(|tenant| self.tenants.get(tenant));
-        if let Some(share) = share.filter(|share| share.waiting.len() >= MAX_WAITING) {
-            return Err(Crowded(share.waiting.len()));
+        if share.is_some_and(|share| share.waiting.len() >= MAX_WAITING) {
+            // Some may have gone by another tenant's turn.
+            let waits = |number: &&u64| self.waits(**number);
+            let waiting = share.map_or(0, |share| share.waiting.iter().filter(waits).count());
+            if waiting >= MAX_WAITING {
+                return Err(Crowded(waiting));
+            }
         }
+        let Some(pull) = self.pulls.get_mut(&number) else { return Ok(()) };
         pull.state = State::Waits(wake);
         for tenant in tenants {
             self.share(tenant).waiting.push_back(number);

@@ -114,13 +114,18 @@ fn line(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Adds a line of JSON to a file that is there. A crash may leave the beginning of the line.
+/// Adds a line of JSON to a file that is there. A crash may leave the beginning of the line; an error
+/// leaves nothing, if that can be had.
 pub(super) fn append_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
     let bytes = line(path, value)?;
     let mut options = OpenOptions::new();
     let file = options.append(true).custom_flags(libc::O_NOFOLLOW).open(path);
-    file.and_then(|mut file| file.write_all(&bytes))
-        .map_err(|source| FileError::Write { path: path.into(), source })
+    let append = |mut file: fs::File| {
+        let length = file.metadata()?.len();
+        // The next line would be joined to the beginning of this one.
+        file.write_all(&bytes).inspect_err(|_| drop(file.set_len(length)))
+    };
+    file.and_then(append).map_err(|source| FileError::Write { path: path.into(), source })
 }
 
 /// Removes a file; that it is gone already is success.

@@ -90,6 +90,9 @@ pub(super) fn flush(shared: &Shared, keys: &[String]) -> Vec<(String, FlushError
     // All of them at once: it waits for everything that anybody wrote to the file system.
     let synced = rustix::fs::syncfs(&shared.trees_fd);
     if let Err(errno) = synced {
+        // Whatever is committed before this is among the trees that are not flushed, and nothing
+        // that was begun before is committed after it.
+        let _guard = shared.commit.lock().unwrap_or_else(PoisonError::into_inner);
         let mut unwritten = shared.unwritten.lock().unwrap_or_else(PoisonError::into_inner);
         *unwritten = Unwritten { times: unwritten.times + 1, errno };
     }
@@ -124,7 +127,11 @@ fn list(shared: &Shared, key: &str) -> Result<Option<Listed>, FlushError> {
 }
 
 /// The mark must not be on disk before what it vouches for: its own bytes included.
-fn mark(shared: &Shared, tree: &StoredTree, sums: Option<Digest>) -> Result<(), FlushError> {
+fn mark(shared: &Shared, tree: &Arc<StoredTree>, sums: Option<Digest>) -> Result<(), FlushError> {
+    let key = &tree.info.key;
+    if !shared.index.quietly(key).is_some_and(|found| Arc::ptr_eq(&found, tree)) {
+        return Err(FlushError::Unknown(key.clone()));
+    }
     let durable = true;
     let description =
         Description { durable, sums, ..Description::new(&shared.boot_id, &tree.info) };

@@ -24,6 +24,7 @@ pub mod label;
 mod layout;
 mod lock;
 mod manifests;
+mod open;
 mod peek;
 mod records;
 mod references;
@@ -34,9 +35,7 @@ mod sweep;
 mod trees;
 mod verify;
 
-use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -46,7 +45,6 @@ use crate::credentials::{Identity, Salt};
 use crate::observability::metrics::Stored;
 use crate::reference::{Digest, Reference, Repository};
 
-use atomic::Durability;
 use layout::Layout;
 use lock::Lock;
 use trees::Shared;
@@ -66,11 +64,6 @@ pub use staging::Staging;
 pub use sums::{Damage, DamageKind};
 pub use trees::{SkillInfo, StoredTree, Totals, TreeInfo, nanoseconds};
 pub use verify::{Verdict, VerifyError};
-
-const SALT_FILE: &str = "salt";
-
-/// How many unreadable files are kept for people to look at.
-const MAX_QUARANTINE: usize = 100;
 
 /// An open state directory. No other process has it open.
 #[derive(Debug)]
@@ -97,9 +90,9 @@ impl Store {
         let lock = Lock::take(layout.lock())?;
         layout.prepare()?;
         let shared = Shared::open(layout, boot_id, lock)?;
-        let salt = salt(&shared)?;
-        empty_staging(&shared)?;
-        prune_quarantine(&shared)?;
+        let salt = open::salt(&shared)?;
+        open::empty_staging(&shared)?;
+        open::prune_quarantine(&shared)?;
         let records = records::list(&shared)?;
         for record in &records {
             shared.index.restore(record);
@@ -362,44 +355,6 @@ fn or_none<T>(result: Result<Option<T>, FileError>) -> Option<T> {
         tracing::warn!(%error, cause, "treated as absent");
         None
     })
-}
-
-/// Reads the salt or draws a new one. A lost salt only makes grants worthless.
-fn salt(shared: &Shared) -> Result<Salt, OpenError> {
-    let root = &shared.layout.root;
-    let read = atomic::read(&root.join(SALT_FILE), &shared.quarantine, |bytes| {
-        <[u8; 32]>::try_from(bytes).map_err(|_| "it does not have 32 bytes".to_owned())
-    })?;
-    if let Some(bytes) = read {
-        return Ok(Salt::new(&bytes));
-    }
-    let mut bytes = [0; 32];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| OpenError::Random)?;
-    atomic::write(root, SALT_FILE, &bytes, Durability::Full)?;
-    Ok(Salt::new(&bytes))
-}
-
-/// What cannot be removed stays, and its number is not used again.
-fn empty_staging(shared: &Shared) -> Result<(), OpenError> {
-    for name in layout::list(&shared.layout.staging)? {
-        if let Err(error) = remove_tree(shared.staging_fd.as_fd(), &name) {
-            tracing::warn!(staging = ?name, %error, "cannot remove an old staging directory");
-        }
-    }
-    Ok(())
-}
-
-fn prune_quarantine(shared: &Shared) -> Result<(), OpenError> {
-    let path = &shared.layout.quarantine;
-    let names = layout::list(path)?;
-    let dir = std::fs::File::open(path)
-        .map_err(|source| OpenError::List { path: path.clone(), source })?;
-    for name in names.iter().take(names.len().saturating_sub(MAX_QUARANTINE)) {
-        if let Err(error) = remove_tree(dir.as_fd(), OsStr::new(name)) {
-            tracing::warn!(?name, %error, "cannot remove a file from the quarantine");
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

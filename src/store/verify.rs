@@ -181,6 +181,10 @@ pub(super) fn condemn(
 /// Writes it down for the next start. What cannot be written is known until then.
 fn note(shared: &Shared, key: &str) {
     for volume_id in shared.index.showing(key) {
+        // It may have been published anew meanwhile.
+        if shared.index.damaged(&volume_id).as_deref() != Some(key) {
+            continue;
+        }
         if let Err(error) = records::damaged(shared, &volume_id, key) {
             let error = chain(&error);
             tracing::warn!(volume_id, tree = key, error, "cannot note that files are damaged");

@@ -174,7 +174,7 @@ impl Volumes {
         let mounted = self
             .is_mounted(&record)
             .map_err(|source| PublishError::Unknown { target: record.target.clone(), source })?;
-        if !mounted || self.is_hollow(&record) {
+        if !mounted {
             return Ok(None);
         }
         if record.target != request.target {
@@ -183,6 +183,9 @@ impl Volumes {
                 target: record.target,
                 asked: request.target.clone(),
             });
+        }
+        if self.is_hollow(&record) {
+            return Ok(None);
         }
         let asked: Vec<_> = request.attributes.references.iter().map(ToString::to_string).collect();
         let recorded: Vec<_> = record.references.iter().map(|r| r.reference.to_string()).collect();

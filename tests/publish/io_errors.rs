@@ -240,7 +240,7 @@ fn a_state_directory_that_becomes_read_only_keeps_no_pod_from_going() {
         assert_eq!(told(node.client.publish(&stored).await), (Code::Internal, record));
         let (code, message) = told(node.client.publish(&missing).await);
         assert_eq!(code, Code::Internal);
-        let beginning = "cannot pull HOST/team/code-review:v2: ";
+        let beginning = "cannot pull HOST/team/code-review:v2: remembering the pull: cannot write ";
         assert!(message.starts_with(beginning) && message.ends_with(read_only), "{message}");
         for volume in [&stored, &missing] {
             assert!(!volume.target.exists());
@@ -285,7 +285,9 @@ fn what_the_disk_could_not_take_is_pulled_again() {
     run("io_errors::what_the_disk_could_not_take_is_pulled_again", async {
         let mut scene = Scene::new().await;
         let (volume, skill) = scene.volume();
-        scene.injector.arm(Fault { errno: Errno::EIO, of: &["syncfs"], lasts: true, below: "" }, 0);
+        scene
+            .injector
+            .arm(Fault { errno: Errno::EIO, of: &["syncfs"], lasts: false, below: "" }, 0);
         let Scene { root, registry, node, injector, .. } = &scene;
         node.client.publish(&volume).await.unwrap();
         while !node.client.condition(&volume).await.abnormal {

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::support::auth::{Auth, User};
+use crate::support::{Fault, On};
 
 #[test]
 fn a_published_volume_needs_no_registry_no_secret_and_no_tag() {
@@ -96,6 +97,28 @@ fn what_somebody_unmounted_is_mounted_again() {
         driver.publish(&volume).await.unwrap();
         assert_eq!(tree::listing(&volume.target), skills::code_review().listing());
         assert_eq!(registry.lines(), [""; 0], "the tree and its grant are here");
+        driver.unpublish(&volume).await.unwrap();
+        assert_clean(&driver.root);
+    });
+}
+
+/// What a tag meant when its artifact was broken is not what it means for ever.
+#[test]
+fn a_tag_is_asked_for_again_after_its_artifact_was_broken() {
+    run("republish::a_tag_is_asked_for_again_after_its_artifact_was_broken", async {
+        let registry = Registry::start(Options::default());
+        let driver = Driver::start(&namespace::scratch(), Setup::default()).await;
+        artifacts::skillimage(&registry, "team/skill", "v1", &skills::code_review());
+        let layer = registry.layers("team/skill", "v1").remove(0);
+        registry.fault(On::blob(&layer), Fault::status(404));
+        let volume = driver.volume("csi-1", &registry.reference("team/skill", "v1"));
+        let (code, message) = refused(driver.publish(&volume).await);
+        assert_eq!(code, Code::NotFound, "{message}");
+        artifacts::skillimage(&registry, "team/skill", "v1", &skills::docs_writer());
+        registry.clear();
+        driver.publish(&volume).await.unwrap();
+        assert_eq!(tree::listing(&volume.target), skills::docs_writer().listing());
+        assert_eq!(registry.lines().first().unwrap(), "GET /v2/team/skill/manifests/v1 200");
         driver.unpublish(&volume).await.unwrap();
         assert_clean(&driver.root);
     });

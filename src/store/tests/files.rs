@@ -37,14 +37,14 @@ fn unreadable_files_are_put_aside() {
     assert_eq!(state.names("quarantine").len(), 8);
     drop(store);
     // The quarantine keeps the newest.
-    for number in 0..MAX_QUARANTINE {
+    for number in 0..open::MAX_QUARANTINE {
         fs::write(state.path(&format!("quarantine/0-{number}")), "").unwrap();
     }
     fs::write(state.path(&format!("trees/{KEY}.json")), "").unwrap();
     let store = state.open();
     assert!(store.tree(KEY).is_none());
     assert_eq!(state.names("trees"), [""; 0]);
-    assert_eq!(state.names("quarantine").len(), MAX_QUARANTINE + 1);
+    assert_eq!(state.names("quarantine").len(), open::MAX_QUARANTINE + 1);
     assert!(state.names("quarantine").iter().any(|name| name.ends_with("v5.json")));
 }
 

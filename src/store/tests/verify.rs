@@ -1,5 +1,6 @@
 //! Trees whose files are not what they were.
 
+use std::os::fd::AsFd;
 use std::os::unix::fs::symlink;
 
 use super::*;
