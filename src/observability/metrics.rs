@@ -150,6 +150,7 @@ struct Families {
     pulls_in_flight: Family<State, Gauge>,
     phase_duration: Histograms<Part>,
     downloaded: Counter,
+    staging_reserved: Gauge<u64, AtomicU64>,
     registry_requests: Family<Answer, Counter>,
     credential_providers: Family<Provided, Counter>,
     events: Family<Ending, Counter>,
@@ -175,6 +176,7 @@ impl Default for Metrics {
             pulls_in_flight: Family::default(),
             phase_duration: Family::new_with_constructor(phases),
             downloaded: Counter::default(),
+            staging_reserved: Gauge::default(),
             registry_requests: Family::default(),
             credential_providers: Family::default(),
             events: Family::default(),
@@ -225,6 +227,9 @@ impl Families {
         );
         let bytes = self.downloaded.clone();
         all.register_with_unit("downloaded", "Received bytes of blobs", Unit::Bytes, bytes);
+        let (what, bytes) =
+            ("Bytes that running pulls have reserved", self.staging_reserved.clone());
+        all.register_with_unit("staging_reserved", what, Unit::Bytes, bytes);
         let requests = self.registry_requests.clone();
         all.register("registry_requests", "Requests to registries and token services", requests);
         let providers = self.credential_providers.clone();
@@ -283,6 +288,11 @@ impl Metrics {
     /// Bytes of a blob came from a registry.
     pub fn downloaded(&self, bytes: usize) {
         self.0.downloaded.inc_by(bytes as u64);
+    }
+
+    /// So many bytes of staging are reserved now.
+    pub fn reserved(&self, bytes: u64) {
+        self.0.staging_reserved.set(bytes);
     }
 
     /// A request is sent to a registry, or to a token service.
