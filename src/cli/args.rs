@@ -117,6 +117,9 @@ pub(super) struct LimitArgs {
     #[arg(long, default_value_t = 16, env = "SKILLMOUNT_MAX_CONCURRENT_DOWNLOADS",
           value_parser = clap::value_parser!(u32).range(1..=256))]
     max_concurrent_downloads: u32,
+    /// Bytes of staging that all pulls may reserve for their layers; 0 for what the disk has
+    #[arg(long, value_name = "BYTES", default_value_t = 0, env = "SKILLMOUNT_MAX_STAGING_BYTES")]
+    max_staging_bytes: u64,
     /// Seconds that one pull may take
     #[arg(long, value_name = "SECONDS", default_value_t = 1800, env = "SKILLMOUNT_PULL_TIMEOUT",
           value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -148,6 +151,7 @@ impl LimitArgs {
             platform: Platform::node(),
             concurrent: self.max_concurrent_pulls as usize,
             downloads: self.max_concurrent_downloads as usize,
+            staging: (self.max_staging_bytes > 0).then_some(self.max_staging_bytes),
             timeout: Duration::from_secs(self.pull_timeout),
             // Who calls a command means it.
             backoff: Duration::ZERO,

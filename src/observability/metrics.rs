@@ -6,13 +6,14 @@
 //! `docs/operations.md` lists all.
 
 mod guards;
+mod labels;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -20,6 +21,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 pub use guards::{InFlight, Pull, RegistryRequest};
+use labels::{Answer, Call, Ending, Outcome, Part, Provided, State, Version};
 
 /// Seconds, from a mount to kubelet's patience of two minutes.
 const CALL_BUCKETS: [f64; 13] =
@@ -28,49 +30,6 @@ const CALL_BUCKETS: [f64; 13] =
 /// Seconds, up to the default of `--pull-timeout`.
 const PULL_BUCKETS: [f64; 13] =
     [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 1800.0];
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Version {
-    version: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Call {
-    method: &'static str,
-    code: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Outcome {
-    outcome: &'static str,
-    local: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct State {
-    state: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Part {
-    phase: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Provided {
-    provider: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ending {
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answer {
-    code: &'static str,
-}
 
 /// A part of what a pod waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -191,6 +150,7 @@ struct Families {
     pulls_in_flight: Family<State, Gauge>,
     phase_duration: Histograms<Part>,
     downloaded: Counter,
+    staging_reserved: Gauge<u64, AtomicU64>,
     registry_requests: Family<Answer, Counter>,
     credential_providers: Family<Provided, Counter>,
     events: Family<Ending, Counter>,
@@ -216,6 +176,7 @@ impl Default for Metrics {
             pulls_in_flight: Family::default(),
             phase_duration: Family::new_with_constructor(phases),
             downloaded: Counter::default(),
+            staging_reserved: Gauge::default(),
             registry_requests: Family::default(),
             credential_providers: Family::default(),
             events: Family::default(),
@@ -266,6 +227,9 @@ impl Families {
         );
         let bytes = self.downloaded.clone();
         all.register_with_unit("downloaded", "Received bytes of blobs", Unit::Bytes, bytes);
+        let (what, bytes) =
+            ("Bytes that running pulls have reserved", self.staging_reserved.clone());
+        all.register_with_unit("staging_reserved", what, Unit::Bytes, bytes);
         let requests = self.registry_requests.clone();
         all.register("registry_requests", "Requests to registries and token services", requests);
         let providers = self.credential_providers.clone();
@@ -324,6 +288,11 @@ impl Metrics {
     /// Bytes of a blob came from a registry.
     pub fn downloaded(&self, bytes: usize) {
         self.0.downloaded.inc_by(bytes as u64);
+    }
+
+    /// So many bytes of staging are reserved now.
+    pub fn reserved(&self, bytes: u64) {
+        self.0.staging_reserved.set(bytes);
     }
 
     /// A request is sent to a registry, or to a token service.

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::task::JoinHandle;
 
-use super::PullError;
 use super::source::{Blob, Origin, SourceError};
+use super::space::{Claim, Reserved, Space};
+use super::{PullError, Tenant};
 use crate::artifact::config;
 use crate::artifact::descriptor::Descriptor;
 use crate::artifact::plan::Layer;
@@ -46,6 +47,8 @@ pub(super) struct Small {
     /// It is not from the store.
     pub(super) is_new: bool,
     pub(super) opening: Option<Opening>,
+    /// The space for all layers, where it was there at once.
+    pub(super) reserved: Option<Reserved>,
 }
 
 /// Where the blobs of one pull come from.
@@ -55,6 +58,8 @@ pub(super) struct Blobs<'a> {
     cap: u64,
     /// What was read before.
     pub(super) store: Option<&'a Arc<Store>>,
+    /// Where the layers are to go, and on whose account.
+    pub(super) space: Option<(&'a Space, &'a Tenant)>,
     /// A layer may be asked for beside its config. Not so in a collection: its members wait for
     /// each other, and each would hold a connection.
     pub(super) ahead: bool,
@@ -62,13 +67,14 @@ pub(super) struct Blobs<'a> {
 
 impl<'a> Blobs<'a> {
     pub(super) fn new(registry: &'a Registry, cap: u64) -> Self {
-        Self { registry, cap, store: None, ahead: true }
+        Self { registry, cap, store: None, space: None, ahead: true }
     }
 
     /// A config: from its descriptor, from the store if this caller has read it in this repository
     /// before, or else from the origin; then the lowest of the `layers` is asked for at the same
     /// time, unless they are stored, so that one round trip does for both. What the config says
-    /// still counts before anything of the layer does.
+    /// still counts before anything of the layer does. Nothing is asked for if there is no space for
+    /// the layers, and no layer before its space is reserved.
     pub(super) async fn config(
         &self,
         origin: &Origin,
@@ -80,12 +86,22 @@ impl<'a> Blobs<'a> {
             if let Some(body) = stored.body {
                 return Ok(Small { body: Some(body), ..Small::default() });
             }
-            if let Some(lowest) = layers.first().filter(|_| self.ahead && !stored.layers) {
-                return self.both(origin, descriptor, &lowest.descriptor).await;
+            if let Some(lowest) = layers.first().filter(|_| !stored.layers) {
+                let reserved = self.reserve(layers).await?;
+                if let Some(reserved) = reserved.filter(|_| self.ahead) {
+                    return self.both(origin, descriptor, &lowest.descriptor, reserved).await;
+                }
             }
         }
         let body = self.small(origin, descriptor).await?;
-        Ok(Small { body: Some(body), is_new: true, opening: None })
+        Ok(Small { body: Some(body), is_new: true, ..Small::default() })
+    }
+
+    /// The space for the layers, if it is there now. The members of a collection do not keep it:
+    /// they wait for each other.
+    async fn reserve(&self, layers: &[Layer]) -> Result<Option<Reserved>, PullError> {
+        let Some((space, tenant)) = self.space else { return Ok(Some(Reserved::default())) };
+        space.reserve_now(tenant, Claim::of(layers, self.cap)).await
     }
 
     async fn both(
@@ -93,12 +109,14 @@ impl<'a> Blobs<'a> {
         origin: &Origin,
         config: &Descriptor,
         layer: &Descriptor,
+        reserved: Reserved,
     ) -> Result<Small, PullError> {
         let (registry, from, cap) = (self.registry.clone(), origin.clone(), self.cap);
         let Descriptor { digest, size, .. } = layer.clone();
         let opening = Opening::new(async move { from.blob(&registry, &digest, size, cap).await });
         let body = self.small(origin, config).await?;
-        Ok(Small { body: Some(body), is_new: true, opening: Some(opening) })
+        let (opening, reserved) = (Some(opening), Some(reserved));
+        Ok(Small { body: Some(body), is_new: true, opening, reserved })
     }
 
     /// A small blob, whole: from the descriptor's inline data if its digest is right.

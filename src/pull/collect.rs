@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::progress::HumanBytes;
-use super::{PullError, Puller, blocking};
+use super::{NoSpace, PullError, Puller, blocking};
 use crate::observability::chain;
 use crate::store::{Disk, Store, Totals, TreeUse, nanoseconds};
 
@@ -61,6 +61,19 @@ pub enum Occasion {
     Regular,
     /// A pull has met a full disk or a used-up quota.
     FullDisk,
+    /// A pull needs so many bytes, and fewer are free.
+    Claimed(u64),
+}
+
+impl Occasion {
+    /// That of a pull's error; none if it is for another reason.
+    pub(super) fn of(error: &PullError) -> Option<Self> {
+        match error {
+            PullError::NoSpace(NoSpace { needs, .. }) => Some(Self::Claimed(*needs)),
+            PullError::Member { source, .. } => Self::of(source),
+            error => error.is_disk_full().then_some(Self::FullDisk),
+        }
+    }
 }
 
 /// What a collection did.
@@ -123,6 +136,10 @@ pub fn choose(
         }
         goes
     });
+    if matches!(occasion, Occasion::Claimed(_)) && bytes > 0 {
+        // A claim costs nothing: for one that does not fit in any case, nothing goes.
+        all.clear();
+    }
     if old > 0 {
         why.push(format!("unused for too long: {old}"));
     }
@@ -140,6 +157,11 @@ fn excess(
     disk: Disk,
     why: &mut Vec<String>,
 ) -> (u64, u64) {
+    if let Occasion::Claimed(claimed) = occasion {
+        why.push(format!("a pull needs {}", HumanBytes(claimed)));
+        // If as much is free by now, one tree goes, or the pull would not be tried again.
+        return (claimed.saturating_sub(disk.free_bytes).max(1), 0);
+    }
     let mut of = |what: &str, size: u64, free: u64| {
         let part =
             |percent: u8| u128::from(size) * u128::from(100_u8.saturating_sub(percent)) / 100;
@@ -254,15 +276,15 @@ impl Puller {
         }
     }
 
-    /// Whether trees have gone for a pull that met a full disk, since `freed` was what
+    /// Whether trees have gone for a pull that had no space, since `freed` was what
     /// [`freed`](Self::freed) said: then there may be space for it now.
-    pub(super) async fn made_space(self: &Arc<Self>, freed: u64) -> bool {
+    pub(super) async fn made_space(self: &Arc<Self>, freed: u64, occasion: Occasion) -> bool {
         let _turn = self.collecting.lock().await;
         if self.freed() != freed {
             // Another pull that met the full disk has seen to it.
             return true;
         }
-        if let Err(error) = self.collect_in_turn(Occasion::FullDisk).await {
+        if let Err(error) = self.collect_in_turn(occasion).await {
             tracing::warn!(error = chain(&error), "cannot collect garbage");
         }
         self.freed() != freed

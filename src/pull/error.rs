@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::source::SourceError;
+use super::space::NoSpace;
 use crate::artifact::classify::ClassifyError;
 use crate::artifact::collection::CollectionError;
 use crate::artifact::config::ConfigError;
@@ -193,6 +194,9 @@ pub enum PullError {
         /// What needed more.
         source: Box<PullError>,
     },
+    /// The disk has less space than its layers claim to need. Nothing of them was asked for.
+    #[error(transparent)]
+    NoSpace(#[from] NoSpace),
     /// It took longer than `--pull-timeout`.
     #[error("it took longer than {0} s (--pull-timeout)")]
     Timeout(u64),
@@ -298,7 +302,7 @@ impl PullError {
             Self::ConfigContent { .. } => Blame::Corrupt,
             Self::Small { .. } => Blame::Exhausted,
             Self::Unpack(source) => unpack(source),
-            Self::Layers { .. } => Blame::Exhausted,
+            Self::Layers { .. } | Self::NoSpace(_) => Blame::Exhausted,
             Self::Member { source, .. } | Self::DiskFull { source, .. } => source.blame(),
             Self::Find(FindError::Read { .. }) => Blame::Internal,
             Self::Document { .. }

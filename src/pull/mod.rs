@@ -19,6 +19,7 @@ pub mod progress;
 mod remote;
 mod scrub;
 pub mod source;
+mod space;
 pub mod turns;
 pub mod verification;
 mod walk;
@@ -41,6 +42,8 @@ pub use inspect::{Inspected, InspectedPart, inspect};
 pub use policy::PullPolicy;
 pub use progress::{HumanBytes, Progress, Step, Took};
 pub use source::Source;
+pub use space::NoSpace;
+use space::Space;
 pub use turns::Tenant;
 use turns::{Crowded, Place, Turns};
 pub use verification::Verification;
@@ -70,6 +73,9 @@ pub struct PullConfig {
     pub concurrent: usize,
     /// How many layers all pulls download at once.
     pub downloads: usize,
+    /// How many bytes of staging all pulls may reserve; none for what the disk has. A pull that needs
+    /// more runs alone.
+    pub staging: Option<u64>,
     /// How long one pull may take.
     pub timeout: Duration,
     /// How long a pull that failed is not tried again, the first time; zero means not at all.
@@ -93,6 +99,7 @@ impl Default for PullConfig {
             platform: Platform::node(),
             concurrent: 8,
             downloads: 16,
+            staging: None,
             timeout: Duration::from_secs(1800),
             backoff: Duration::from_secs(10),
             refuse_status: vec![Status::Archived],
@@ -190,6 +197,7 @@ pub struct Puller {
     store: Arc<Store>,
     config: PullConfig,
     turns: Turns,
+    space: Space,
     downloads: layers::Downloads,
     flights: Flights<Key, Arc<Pulled>, PullError>,
     backoff: Backoff,
@@ -206,12 +214,14 @@ impl Puller {
     pub fn new(registry: Registry, store: Arc<Store>, config: PullConfig) -> Self {
         let turns = Turns::new(config.concurrent);
         let downloads = layers::Downloads::new(config.downloads);
+        let space = Space::new(store.clone(), config.staging, config.metrics.clone());
         let backoff = Backoff::new(config.backoff);
         Self {
             registry,
             store,
             config,
             turns,
+            space,
             downloads,
             flights: Flights::default(),
             backoff,
@@ -317,7 +327,9 @@ impl Puller {
         let pull = async {
             let freed = self.freed();
             let mut outcome = self.remote(request, known.clone(), progress).await;
-            if outcome.as_ref().is_err_and(PullError::is_disk_full) && self.made_space(freed).await
+            let met = outcome.as_ref().err().and_then(Occasion::of);
+            if let Some(occasion) = met
+                && self.made_space(freed, occasion).await
             {
                 outcome = self.remote(request, known, progress).await;
             }

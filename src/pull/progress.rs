@@ -14,6 +14,8 @@ pub enum Step {
     Waiting,
     /// The registry is asked what the reference is.
     Resolving,
+    /// Other pulls have reserved the space in staging that it needs.
+    Reserving,
     /// Layers are downloaded, verified and unpacked, all at once.
     Pulling,
     /// The tree is put into the store.
@@ -92,7 +94,8 @@ impl Progress {
         match self.step.load(Ordering::Relaxed) {
             0 => Step::Waiting,
             1 => Step::Resolving,
-            2 => Step::Pulling,
+            2 => Step::Reserving,
+            3 => Step::Pulling,
             _ => Step::Storing,
         }
     }
@@ -113,6 +116,7 @@ impl fmt::Display for Progress {
         match self.step() {
             Step::Waiting => f.write_str("waiting for other pulls on this node"),
             Step::Resolving => f.write_str("resolving the reference"),
+            Step::Reserving => f.write_str("waiting for space that other pulls have reserved"),
             Step::Pulling => write!(
                 f,
                 "downloading and unpacking, {} of {}",

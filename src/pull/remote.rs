@@ -10,8 +10,9 @@ use super::judge;
 use super::layers::{self, Work};
 use super::progress::{Progress, Step};
 use super::source::{Origin, Source};
+use super::space::Claim;
 use super::walk::{Part, Parts, Remembered, Walk};
-use super::{Found, PullError, PullRequest, Pulled, Puller, blocking, key_options};
+use super::{Found, PullError, PullRequest, Pulled, Puller, Tenant, blocking, key_options};
 use crate::observability::metrics::Phase;
 use crate::observability::trace;
 use crate::reference::Digest;
@@ -33,12 +34,13 @@ impl Puller {
     ) -> Result<Pulled, PullError> {
         progress.enter(Step::Resolving);
         let start = Instant::now();
-        let walk = Walk::new(&self.registry, &self.config, request).with_store(&self.store);
+        let walk =
+            Walk::new(&self.registry, &self.config, request).with_store(&self.store, &self.space);
         let walked = walk.parts(known).instrument(trace::phase(Phase::Resolve)).await?;
         let Parts { digest, parts, collection, documents } = walked;
         self.config.metrics.phase(Phase::Resolve, start.elapsed());
         let trees = stream::iter(parts)
-            .map(|part| self.tree(part, progress))
+            .map(|part| self.tree(part, &request.tenant, progress))
             .buffered(PARALLEL_MEMBERS)
             .try_collect::<Vec<Found>>();
         // What was read is remembered while the rest comes. Neither is left alone when the other
@@ -90,6 +92,7 @@ impl Puller {
     async fn tree(
         self: &Arc<Self>,
         mut part: Part,
+        tenant: &Tenant,
         progress: &Arc<Progress>,
     ) -> Result<Found, PullError> {
         let key = part.plan.key(&key_options(&part.options, &part.hints));
@@ -98,6 +101,11 @@ impl Puller {
             let findings = part.options.validation.judge(part.findings)?;
             return Ok((tree, findings));
         }
+        let claim = Claim::of(&part.plan.layers, self.config.limits.total_bytes);
+        let reserved = match part.reserved.take() {
+            Some(reserved) => reserved,
+            None => self.space.reserve(tenant, claim, || progress.enter(Step::Reserving)).await?,
+        };
         progress.expect(part.plan.download_bytes());
         progress.enter(Step::Pulling);
         let start = Instant::now();
@@ -107,11 +115,12 @@ impl Puller {
         let begin = move || {
             let staging = store.stage()?;
             let directory = staging.tree_fd().try_clone_to_owned()?;
-            Ok((DiskSink::new(directory), staging))
+            // The space is taken until the files are gone from staging.
+            Ok((DiskSink::new(directory), (staging, reserved)))
         };
         let (puller, made, told) = (self.clone(), part.clone(), progress.clone());
         let caller = Span::current();
-        let end = move |unpacked, staging| {
+        let end = move |unpacked, (staging, _reserved)| {
             let _caller = caller.entered();
             puller.config.metrics.phase(Phase::Download, start.elapsed());
             told.enter(Step::Storing);

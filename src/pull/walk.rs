@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::blobs::{Blobs, Opening, Small};
 use super::judge::judged;
 use super::source::{Origin, Resolved, Source};
+use super::space::{Reserved, Space};
 use super::{PullConfig, PullError, PullOptions, PullRequest};
 use crate::artifact::classify::{Class, classify};
 use crate::artifact::collection;
@@ -32,6 +33,8 @@ pub(super) struct Part {
     pub(super) findings: Vec<String>,
     /// The lowest layer, if it was asked for beside the config.
     pub(super) opening: Option<Opening>,
+    /// The space for its layers, if it was reserved for that.
+    pub(super) reserved: Option<Reserved>,
 }
 
 /// All that a reference resolved to.
@@ -71,8 +74,9 @@ impl<'a> Walk<'a> {
     }
 
     /// The same, for a caller who has a store.
-    pub(super) fn with_store(mut self, store: &'a Arc<Store>) -> Self {
+    pub(super) fn with_store(mut self, store: &'a Arc<Store>, space: &'a Space) -> Self {
         self.blobs.store = Some(store);
+        self.blobs.space = Some((space, &self.request.tenant));
         self
     }
 
@@ -226,7 +230,7 @@ impl<'a> Walk<'a> {
         mut plan: Plan,
         options: PullOptions,
     ) -> Result<Part, PullError> {
-        let Small { body: config, is_new, opening } = match &plan.config {
+        let Small { body: config, is_new, opening, reserved } = match &plan.config {
             Some(config) => self.blobs.config(&resolved.origin, config, &plan.layers).await?,
             None => Small::default(),
         };
@@ -250,6 +254,7 @@ impl<'a> Walk<'a> {
             options,
             findings,
             opening,
+            reserved,
         })
     }
 

@@ -45,6 +45,7 @@ mod rights;
 mod seal;
 mod several;
 mod sharing;
+mod space;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;

@@ -381,10 +381,13 @@ async fn nodes(table: &mut Table, registry: &Registry) {
     )
     .unwrap();
     artifacts::skillimage(registry, "team/skill", "big", &skills::large(10, 100_000));
+    artifacts::skillimage(registry, "team/skill", "huge", &skills::large(50, 100_000));
     let driver = Driver::start(&root, Setup::default()).await;
     table.root = root;
     table
         .add(&driver, "The node's disk is full", &volume(&driver, registry, "team/skill", "big"))
         .await;
+    let huge = volume(&driver, registry, "team/skill", "huge");
+    table.add(&driver, "The node's disk has no room for the skill", &huge).await;
     driver.stop().await;
 }

@@ -55,6 +55,8 @@ pub struct Setup {
     pub collect: CollectPolicy,
     /// Layers that are downloaded at once.
     pub downloads: usize,
+    /// Bytes of staging that all pulls may reserve.
+    pub staging: Option<u64>,
     /// Where events are written.
     pub events: Option<Api>,
 }
@@ -75,6 +77,7 @@ impl Default for Setup {
             providers: None,
             collect: CollectPolicy::default(),
             downloads: PullConfig::default().downloads,
+            staging: None,
             events: None,
         }
     }
@@ -121,6 +124,7 @@ impl Driver {
             platform: setup.platform,
             concurrent: 8,
             downloads: setup.downloads,
+            staging: setup.staging,
             timeout: Duration::from_secs(60),
             backoff: setup.backoff,
             verification: setup.verification,

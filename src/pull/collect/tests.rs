@@ -29,7 +29,7 @@ fn chosen(choice: &Choice) -> String {
 
 #[test]
 fn the_least_recently_used_go_first_and_no_more_than_needed() {
-    use Occasion::{FullDisk, Regular};
+    use Occasion::{Claimed, FullDisk, Regular};
     let all = || {
         vec![
             tree("young", GB, 119),
@@ -64,6 +64,11 @@ fn the_least_recently_used_go_first_and_no_more_than_needed() {
         (never, FullDisk, Some(disk(16, 50)), "a b", "the disk is full", false),
         // Free space, and yet full: a quota.
         (default, FullDisk, Some(disk(50, 50)), "a", "the disk is full", false),
+        (default, Claimed(4 * GB), Some(disk(1, 0)), "a", "a pull needs 4.0 GB", false),
+        (never, Claimed(5 * GB), Some(disk(1, 50)), "a b", "a pull needs 5.0 GB", false),
+        (default, Claimed(GB), Some(disk(1, 50)), "a", "a pull needs 1.0 GB", false),
+        // In vain, so nothing goes.
+        (default, Claimed(12 * GB), Some(disk(1, 50)), "", "a pull needs 12.0 GB", true),
     ] {
         let found = choose(&policy, occasion, disk, all(), NOW);
         let case = format!("{policy:?} {occasion:?} {disk:?}");

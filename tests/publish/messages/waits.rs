@@ -37,6 +37,7 @@ pub(super) async fn waits(table: &mut Table, driver: &Driver, registry: &Registr
     table.add(driver, "An earlier call for the volume is still at work", &slow).await;
     gate.release();
     call.await.unwrap().unwrap();
+    reserved(table, driver, registry).await;
     busy(table, driver, &reference).await;
     stopping(table, driver, registry).await;
     let other = Volume { target: slow.target.with_file_name("other"), ..slow.clone() };
@@ -45,6 +46,41 @@ pub(super) async fn waits(table: &mut Table, driver: &Driver, registry: &Registr
     table.push("The volume is published with other settings", code, &message);
     driver.unpublish(&slow).await.unwrap();
     assert_clean(&driver.root);
+}
+
+/// Another pull has reserved all of the space that there is for pulls.
+async fn reserved(table: &mut Table, driver: &Driver, registry: &Registry) {
+    let crammed = another(driver, "crammed", Setup { staging: Some(1), ..Setup::default() }).await;
+    let volumes = ["other", "huge"].map(|tag| {
+        let skill = skills::large(50, 100_000).file(tag, tag, 0o644);
+        artifacts::skillimage(registry, "team/skill", tag, &skill);
+        crammed.volume(tag, &registry.reference("team/skill", tag))
+    });
+    let gate = Gate::held();
+    let layer = &registry.layers("team/skill", "other")[0];
+    registry.fault(On::blob(layer), Fault::Hold { after: 100, gate: gate.clone() });
+    let call = tokio::spawn({
+        let (client, other) = (crammed.client(), volumes[0].clone());
+        async move { client.publish(&other).await }
+    });
+    gate.wait_for_waiting(1).await;
+    // At first it asks what the reference is, and a busy machine answers late.
+    let (code, message) = loop {
+        let late = crammed.publish_within(&volumes[1], Duration::from_secs(1)).await;
+        let told = refused(late);
+        if told.0 != Code::Cancelled && !told.1.contains(": resolving") {
+            break told;
+        }
+    };
+    table.push("Other pulls have reserved the node's space", code, &message);
+    gate.release();
+    call.await.unwrap().unwrap();
+    crammed.publish(&volumes[1]).await.unwrap();
+    for volume in &volumes {
+        crammed.unpublish(volume).await.unwrap();
+    }
+    assert_clean(&crammed.root);
+    crammed.stop().await;
 }
 
 /// A mounter that is at work until it is let go.

@@ -72,6 +72,7 @@
 {{- with .Values.pull }}
 {{- include "skillmount.number" (list "--max-concurrent-pulls" .maxConcurrent) }}
 {{- include "skillmount.number" (list "--max-concurrent-downloads" .maxConcurrentDownloads) }}
+{{- include "skillmount.number" (list "--max-staging-bytes" .maxStagingBytes) }}
 {{- include "skillmount.number" (list "--pull-timeout" .timeout) }}
 {{- include "skillmount.number" (list "--pull-backoff" .backoff) }}
 {{- if not (kindIs "invalid" .refuseStatus) }}
