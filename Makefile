@@ -63,9 +63,8 @@ bench-parts: ## Measure unpacking, and publishing over the socket, with criterio
 SOAK ?= --minutes 30 --write-docs
 
 soak: ## Run the driver under load for long, and plot what it takes: SOAK='--minutes 5'
-	$(CARGO) build --release --bin skillmount
-	mkdir -p $(TARGET_DIR)/bench && cp $(TARGET_DIR)/release/skillmount $(TARGET_DIR)/bench/skillmount
-	$(CARGO) bench --bench soak -- --binary $(abspath $(TARGET_DIR))/bench/skillmount $(SOAK)
+	$(CARGO) build --profile dist --bin skillmount $(STATIC)
+	$(CARGO) bench --bench soak -- --binary $(abspath $(TARGET_DIR))/$(if $(STATIC),$(MUSL)/)dist/skillmount $(SOAK)
 
 conformance: ## Run csi-sanity, the image, the tools that push skills, and those that deploy
 	sh tests/conformance/run.sh

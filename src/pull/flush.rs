@@ -1,5 +1,6 @@
 //! Bringing trees to the disk, when no pod waits for it any more.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// The keys of trees that wait.
 #[derive(Debug, Default)]
 pub(super) struct Unflushed {
-    waiting: Mutex<Vec<String>>,
+    waiting: Mutex<BTreeSet<String>>,
     /// Held while some are brought to the disk, until it is known that none of them was lost: the
     /// kernel tells that once, and the next ones would pass.
     turn: tokio::sync::Mutex<()>,
@@ -30,7 +31,8 @@ impl Unflushed {
     }
 
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *waiting).into_iter().collect()
     }
 }
 

@@ -23,6 +23,7 @@ mod injector;
 mod io_errors;
 mod login_order;
 mod logs;
+mod many;
 mod matching;
 mod messages;
 mod metrics;
