@@ -57,6 +57,11 @@ pub enum Event<'a> {
         /// What, joined.
         findings: &'a str,
     },
+    /// Its volume is not what it was any more.
+    Abnormal {
+        /// How, as the volume's condition has it.
+        problem: &'a str,
+    },
 }
 
 impl Event<'_> {
@@ -67,7 +72,10 @@ impl Event<'_> {
             | Self::Pulled { .. }
             | Self::Present { .. }
             | Self::BackOff { .. } => "Normal",
-            Self::Failed { .. } | Self::NeverPulled { .. } | Self::Odd { .. } => "Warning",
+            Self::Failed { .. }
+            | Self::NeverPulled { .. }
+            | Self::Odd { .. }
+            | Self::Abnormal { .. } => "Warning",
         }
     }
 
@@ -80,6 +88,9 @@ impl Event<'_> {
             Self::BackOff { .. } => "BackOff",
             // Kubelet never looks into an image, and has no word for this.
             Self::Odd { .. } => "SkillWarning",
+            // Kubelet's for a volume's condition, which it tells only with a feature gate
+            // (`CSIVolumeHealth`).
+            Self::Abnormal { .. } => "VolumeConditionAbnormal",
         }
     }
 
@@ -105,6 +116,7 @@ impl Event<'_> {
             }
             Self::BackOff { reference } => format!("Back-off pulling skill \"{reference}\""),
             Self::Odd { reference, findings } => format!("Skill \"{reference}\": {findings}"),
+            Self::Abnormal { problem } => format!("The volume of skills: {problem}"),
         })
     }
 }
@@ -157,6 +169,10 @@ mod tests {
             (
                 Event::Odd { reference, findings: "a; b" },
                 "Warning SkillWarning Skill \"ghcr.io/acme/skill:1\": a; b",
+            ),
+            (
+                Event::Abnormal { problem: "it is gone" },
+                "Warning VolumeConditionAbnormal The volume of skills: it is gone",
             ),
         ] {
             let told = format!("{} {} {}", event.kind(), event.reason(), event.message());

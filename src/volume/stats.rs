@@ -72,7 +72,11 @@ impl Volumes {
             return Err(StatsError::Elsewhere { volume_id, target, path: path.into() });
         }
         let Totals { bytes, inodes, .. } = record.totals;
-        Ok(Stats { bytes, inodes, abnormal: self.condition(&record) })
+        let abnormal = self.condition(&record);
+        if let Some(teller) = &self.teller {
+            teller.condition(&record, abnormal.as_deref());
+        }
+        Ok(Stats { bytes, inodes, abnormal })
     }
 
     fn condition(&self, record: &Record) -> Option<String> {

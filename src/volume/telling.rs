@@ -11,6 +11,7 @@ use super::{PublishError, PublishRequest, Volumes};
 use crate::events::{Event, Events, Subject};
 use crate::observability::chain;
 use crate::pull::{Progress, PullError, Pulled, Source};
+use crate::store::Record;
 
 /// Pulls that are remembered. Of more, the beginning is told with each call.
 const MAX_RUNNING: usize = 1024;
@@ -21,6 +22,8 @@ pub(super) struct Teller {
     events: Events,
     /// The pulls that a pod was told of, by volume and source, whose end it was not told yet.
     running: Mutex<HashMap<(String, Source), Arc<Progress>>>,
+    /// What was told of the condition of volumes, by their ids.
+    abnormal: Mutex<HashMap<String, String>>,
 }
 
 /// Tells one pod of one of its volumes.
@@ -43,12 +46,30 @@ impl Volumes {
 
 impl Teller {
     pub(super) fn new(events: Events) -> Self {
-        Self { events, running: Mutex::default() }
+        Self { events, running: Mutex::default(), abnormal: Mutex::default() }
     }
 
     /// Nobody is to be told of this volume any more.
     pub(super) fn forget(&self, volume_id: &str) {
         self.running().retain(|(id, _), _| id != volume_id);
+        self.abnormal().remove(volume_id);
+    }
+
+    /// The condition of a volume: what is wrong with it is told once.
+    pub(super) fn condition(&self, record: &Record, problem: Option<&str>) {
+        let Some(problem) = problem else {
+            self.abnormal().remove(&record.volume_id);
+            return;
+        };
+        let Some(subject) = Subject::of(&record.pod, &record.target) else { return };
+        let told = self.abnormal().insert(record.volume_id.clone(), problem.to_owned());
+        if told.as_deref() != Some(problem) {
+            self.events.tell(&Arc::new(subject), &Event::Abnormal { problem });
+        }
+    }
+
+    fn abnormal(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.abnormal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<(String, Source), Arc<Progress>>> {

@@ -319,3 +319,24 @@ fn warnings_are_told_in_one_event_for_each_reference() {
         assert!(wordy.starts_with(&beginning) && wordy.ends_with("… x1"), "{wordy}");
     });
 }
+
+#[test]
+fn a_pod_is_told_once_that_its_files_are_not_what_they_were() {
+    run("events::a_pod_is_told_once_that_its_files_are_not_what_they_were", async {
+        let scene = Scene::new(Options::default()).await;
+        let volume = scene.driver.volume("csi-1", &scene.reference());
+        scene.driver.publish(&volume).await.unwrap();
+        let client = scene.driver.client();
+        assert!(!client.condition(&volume).await.abnormal);
+        nix::mount::umount2(&volume.target, nix::mount::MntFlags::MNT_DETACH).unwrap();
+        let problem = format!("it is not mounted at {} any more", volume.target.display());
+        for _ in 0..2 {
+            assert_eq!(client.condition(&volume).await.message, problem);
+        }
+        scene.driver.unpublish(&volume).await.unwrap();
+        let told = scene.told().await;
+        let expected =
+            format!("agent Warning VolumeConditionAbnormal The volume of skills: {problem} x1");
+        assert_eq!(told.last(), Some(&expected), "{told:?}");
+    });
+}
