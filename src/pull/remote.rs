@@ -46,8 +46,8 @@ impl Puller {
         // What was read is remembered while the rest comes. Neither is left alone when the other
         // fails: threads of a pull that has ended would take space on a full disk.
         let (found, remembered) = tokio::join!(trees, self.remember(request, documents));
-        remembered?;
         let found = found?;
+        remembered?;
         // Last: a tag that means something broken is to be asked for again, not its digest.
         self.refer(request, &digest).await?;
         let (trees, findings): (Vec<_>, Vec<_>) = found.into_iter().unzip();

@@ -240,7 +240,7 @@ fn a_state_directory_that_becomes_read_only_keeps_no_pod_from_going() {
         assert_eq!(told(node.client.publish(&stored).await), (Code::Internal, record));
         let (code, message) = told(node.client.publish(&missing).await);
         assert_eq!(code, Code::Internal);
-        let beginning = "cannot pull HOST/team/code-review:v2: remembering the pull: cannot write ";
+        let beginning = "cannot pull HOST/team/code-review:v2: ";
         assert!(message.starts_with(beginning) && message.ends_with(read_only), "{message}");
         for volume in [&stored, &missing] {
             assert!(!volume.target.exists());

@@ -30,9 +30,23 @@ fn documented() -> Vec<Row> {
             let message = cells.get(2)?.strip_prefix('`')?.strip_suffix('`')?;
             assert_eq!(cells.len(), 4, "{cells:?}");
             let code = cells[1].trim_matches('`');
-            Some((cells[0].to_owned(), code.to_owned(), message.to_owned()))
+            Some((cells[0].to_owned(), code.to_owned(), unmeasured(message)))
         })
         .collect()
+}
+
+/// A message without how much of a disk is free, which depends on what else is written just then.
+fn unmeasured(message: &str) -> String {
+    let between = [
+        ("(without this pull ", " of "),
+        (" kB and ", " of 1000 inodes"),
+        (" MB, and ", " are free, of which"),
+    ];
+    between.into_iter().fold(message.to_owned(), |text, (before, after)| {
+        let parts = text.split_once(before);
+        let parts = parts.and_then(|(start, rest)| Some((start, rest.split_once(after)?.1)));
+        parts.map_or(text.clone(), |(start, end)| format!("{start}{before}N{after}{end}"))
+    })
 }
 
 /// A message with addresses, paths and digests made the document's.
@@ -98,7 +112,7 @@ impl Table {
 
     fn push(&mut self, situation: &str, code: Code, message: &str) {
         assert!(!message.contains(CANARY), "{message}");
-        let message = generic(message, &self.hosts, &self.root);
+        let message = unmeasured(&generic(message, &self.hosts, &self.root));
         self.rows.push((situation.into(), format!("{code:?}"), message));
     }
 
