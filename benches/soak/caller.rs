@@ -12,8 +12,8 @@ use tonic::{Code, Status};
 
 use crate::content::{Content, is_whole};
 use crate::driver::Driver;
-use crate::random::Random;
 use crate::sample::Counts;
+use crate::support::Random;
 use crate::support::driver::Volume;
 
 /// How often a volume is asked for before its pod is given up.

@@ -22,7 +22,6 @@ mod plot;
 #[path = "../../tests/conformance/process.rs"]
 #[allow(dead_code, reason = "shared with the conformance tier")]
 mod process;
-mod random;
 mod sample;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -44,9 +43,8 @@ use caller::Caller;
 use content::Content;
 use driver::Driver;
 use machine::Machine;
-use random::Random;
 use sample::{Counts, Sample};
-use support::Registry;
+use support::{Random, Registry};
 
 /// Runs the driver under load for a long time, and asserts that it stays as it is.
 #[derive(Debug, Clone, Parser)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use crate::content::Content;
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::{Fault, Gate, On, Registry};
 
 /// Moves tags, and lets the registry fail in a new way every second or two, until `stopped`.
@@ -37,7 +37,7 @@ fn trouble(registry: &Registry, random: &mut Random) -> Vec<Gate> {
         return held;
     }
     for _ in 0..=random.below(3) {
-        let on = On::get(*random.of(&["/blobs/", "/manifests/", "/v2/"]));
+        let on = On::get(random.one_of(&["/blobs/", "/manifests/", "/v2/"]));
         let on = on.after(random.below(3) as u32).times(1 + random.below(12) as u32);
         let gate = Gate::held();
         let fault = match random.below(11) {

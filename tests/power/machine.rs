@@ -10,7 +10,7 @@ use nix::mount::MsFlags;
 use crate::disk::Disk;
 use crate::mounts;
 use crate::platter::Fate;
-use crate::random::Random;
+use crate::support::Random;
 
 /// How a file system is made and mounted: its type, size in MiB, arguments of mkfs, and options.
 #[derive(Debug, Clone, Copy)]

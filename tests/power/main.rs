@@ -20,7 +20,6 @@ mod namespace;
 #[allow(dead_code, reason = "other tests need all of it")]
 mod node;
 mod platter;
-mod random;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;
@@ -30,9 +29,9 @@ use std::path::Path;
 
 use machine::{FILE_SYSTEMS, Machine, Missing};
 use platter::Fate;
-use random::Random;
 use skillmount::mount::{KernelMounter, Mount, Mounter};
 use storm::{Found, Storm};
+use support::Random;
 
 /// Cuts of one disk, before it is another's turn: what one has left meets the next.
 const CUTS_OF_ONE_DISK: u64 = 10;

@@ -7,7 +7,7 @@
 //! allowed. Here a cut falls between two requests of the file system, and chance decides about each
 //! sector that was not flushed.
 
-use crate::random::Random;
+use crate::support::Random;
 
 /// A sector is written whole or not at all. Disks that call theirs 4 KiB do that.
 const SECTOR: usize = 4096;

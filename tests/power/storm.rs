@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::machine::Machine;
 use crate::mounts;
 use crate::node::Node;
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::driver::Volume;
 use crate::support::tree::{contents, names};
 use crate::support::{Options, Registry, Skill, artifacts};

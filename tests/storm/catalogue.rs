@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use skillmount::reference::Digest;
 
 use crate::CANARY;
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::auth::{Auth, User};
 use crate::support::{Options, Registry, Skill, artifacts};
 

@@ -23,7 +23,6 @@ mod namespace;
 mod node;
 mod operator;
 mod quiet;
-mod random;
 mod storm;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,7 +7,7 @@ use skillmount::mount::Mount;
 
 use crate::CANARY;
 use crate::catalogue::{Catalogue, Selector};
-use crate::random::Random;
+use crate::support::Random;
 use crate::support::driver::Volume;
 
 /// How many events of a volume are remembered.

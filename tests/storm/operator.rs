@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use tokio::process::Command;
 
 use crate::Checked;
-use crate::random::Random;
 use crate::storm::World;
+use crate::support::Random;
 
 struct Ran {
     code: Option<i32>,

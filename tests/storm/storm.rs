@@ -19,7 +19,7 @@ use crate::namespace;
 use crate::node::{Node, command};
 use crate::operator;
 use crate::quiet;
-use crate::random::Random;
+use crate::support::Random;
 use crate::weather::Moment;
 use crate::{CANARY, Checked};
 

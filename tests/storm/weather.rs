@@ -9,8 +9,8 @@ use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::random::Random;
 use crate::storm::World;
+use crate::support::Random;
 use crate::support::{Fault, Gate, On};
 
 /// Whatever is waited for, the storm goes on after this: what is stored asks for no blob.
