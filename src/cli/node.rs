@@ -174,8 +174,6 @@ impl NodeArgs {
         let volumes = Volumes::new(store.clone(), mounter, puller.clone());
         let volumes = Arc::new(volumes.with_sources(sources).with_events(events));
         let recovered = volumes.recover().map_err(|e| Failure::failed(&e))?;
-        // A flush that fails costs trees, but none that something is known to show.
-        puller.flush_leftovers();
         tracing::info!(
             published = recovered.published,
             unmounted = recovered.unmounted,

@@ -255,7 +255,8 @@ impl Puller {
         Ok(collected)
     }
 
-    /// Collects garbage now and every [`PERIOD`], until `stop`.
+    /// Collects garbage now and every [`PERIOD`], until `stop`, and flushes what is left then. To be
+    /// called when volumes are known: a flush that fails costs trees that nothing shows.
     pub async fn collect_regularly(self: Arc<Self>, stop: impl Future<Output = ()>) {
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

@@ -39,7 +39,7 @@ impl Unflushed {
 impl Puller {
     /// Brings to the disk what an earlier run of the driver left in memory, and what could not be
     /// brought there before.
-    pub fn flush_leftovers(self: &Arc<Self>) {
+    pub(super) fn flush_leftovers(self: &Arc<Self>) {
         self.flush(self.store.unflushed());
     }
 
