@@ -3,8 +3,8 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
-use tracing_subscriber::filter::{ParseError, filter_fn};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
+use tracing_subscriber::layer::{Filter, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
 
@@ -50,8 +50,7 @@ pub fn init(format: LogFormat, level: &str, traces: &Traces) -> Result<LogLevel,
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
-    // Spans for collectors are in no line, and no level of the log keeps them from those.
-    let lines = lines.with_filter(filter).with_filter(filter_fn(|of| of.target() != TARGET));
+    let lines = lines.with_filter(without_spans_for_collectors(filter));
     tracing_subscriber::registry()
         .with(lines)
         .with(traces.layer())
@@ -72,6 +71,13 @@ fn parse(level: &str) -> Result<EnvFilter, LoggingError> {
     filter(level).map_err(|source| LoggingError::Level { level: level.into(), source })
 }
 
+/// Spans for collectors are in no line, and no level of the log keeps them from those. This is one
+/// filter and not one around the other: two layers of filters have no level in common, so that every
+/// trace line of the HTTP libraries would be asked about anew.
+fn without_spans_for_collectors<S>(filter: impl Filter<S>) -> impl Filter<S> {
+    filter.and(filter_fn(|of| of.target() != TARGET))
+}
+
 /// A level alone is meant for the driver. At `debug` the HTTP libraries log a line for every
 /// frame, which hides the rest: they stay at `info`, unless a filter names them.
 fn filter(level: &str) -> Result<EnvFilter, ParseError> {
@@ -82,7 +88,15 @@ fn filter(level: &str) -> Result<EnvFilter, ParseError> {
 
 #[cfg(test)]
 mod tests {
+    use tracing_subscriber::filter::LevelFilter;
+
     use super::*;
+
+    #[test]
+    fn what_is_not_logged_is_not_asked_about() {
+        let filter = without_spans_for_collectors::<Registry>(filter("info").unwrap());
+        assert_eq!(filter.max_level_hint(), Some(LevelFilter::INFO));
+    }
 
     #[test]
     fn a_level_alone_is_the_drivers() {
