@@ -10,6 +10,8 @@
 #![allow(missing_docs, reason = "a benchmark")]
 #![allow(clippy::disallowed_methods, reason = "a load waits")]
 
+#[path = "../whole/book.rs"]
+mod book;
 mod caller;
 mod content;
 mod driver;

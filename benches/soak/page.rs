@@ -5,10 +5,7 @@ use std::path::Path;
 
 use crate::sample::{PUBLISHED, REFUSED, REQUESTS, SERIES, UNFINISHED, UNPUBLISHED};
 use crate::table::Table;
-use crate::{Report, plot, verdict};
-
-const BEGIN: &str = "<!-- soak: begin -->";
-const END: &str = "<!-- soak: end -->";
+use crate::{Report, book, plot, verdict};
 
 /// All of it.
 pub(crate) fn text(report: &Report) -> String {
@@ -64,12 +61,8 @@ fn table(report: &Report) -> Table {
 
 /// Puts the results between the marks of `docs/reliability.md`, and the plot beside it.
 pub(crate) fn write(report: &Report, docs: &Path) {
-    let path = docs.join("reliability.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
     fs::write(docs.join("soak.svg"), plot::panels(report).unwrap()).unwrap();
     let plot = "![Memory, descriptors, threads, tasks, mounts, disk and rates over time](soak.svg)";
     let text = text(report);
-    fs::write(path, format!("{before}{BEGIN}\n{text}\n{plot}\n{END}{after}")).unwrap();
+    book::replace(&docs.join("reliability.md"), "soak", &format!("{text}\n{plot}\n"));
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tokio::runtime::Runtime;
 
+use crate::machine;
 use crate::options::Options;
 use crate::registry::Registry;
 use crate::skills::{Compressed, Size, sizes};
@@ -17,6 +18,7 @@ pub(crate) struct Bench {
     pub(crate) tools: Tools,
     pub(crate) artifacts: Vec<Artifact>,
     work: tempfile::TempDir,
+    keeps: bool,
     next: Cell<u32>,
 }
 
@@ -44,7 +46,8 @@ impl Bench {
         let registry = runtime.block_on(Registry::start(work.path()));
         let tools = Tools::find();
         let artifacts = Vec::new();
-        Self { options, runtime, registry, tools, artifacts, work, next: Cell::new(0) }
+        let keeps = machine::journal(work.path()) == Some(false);
+        Self { options, runtime, registry, tools, artifacts, work, keeps, next: Cell::new(0) }
     }
 
     /// Makes the skills and pushes them.
@@ -78,9 +81,7 @@ impl Bench {
         all.find(|a| a.size.name == name && a.compressed == compressed).unwrap()
     }
 
-    /// Where everything lies. It is removed at the end and not before: ext4 keeps off the inodes
-    /// that were freed in the last minutes, and looks for others one by one, so that whoever comes
-    /// after a removal of thousands of files would be measured with it.
+    /// Where everything lies.
     pub(crate) fn root(&self) -> &Path {
         self.work.path()
     }
@@ -95,6 +96,15 @@ impl Bench {
         let path = self.root().join(format!("{name}-{}", self.number()));
         std::fs::create_dir(&path).unwrap();
         path
+    }
+
+    /// Removes a directory that is not needed any more, at the latest when the run ends: ext4 without
+    /// a journal keeps off the inodes that were freed in the last minutes, and looks for others one
+    /// by one, so that whoever comes after a removal of thousands of files would be measured with it.
+    pub(crate) fn discard(&self, directory: &Path) {
+        if !self.keeps {
+            std::fs::remove_dir_all(directory).unwrap();
+        }
     }
 
     /// Brings to the disk what was written so far, so that nobody is measured while the disk is

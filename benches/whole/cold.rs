@@ -109,6 +109,7 @@ fn pull(bench: &Bench, access: &Access, artifact: &Artifact) -> Round {
     let (pulled, text) = bench.runtime.block_on(run(&mut command));
     let took = start.elapsed();
     let written = output.join("SKILL.md").is_file();
+    bench.discard(&directory);
     if pulled && written { Ok(took) } else { Err(text) }
 }
 

@@ -1,6 +1,7 @@
 //! A containerd of our own, and its `ctr`.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -13,6 +14,7 @@ use crate::tools::pipe;
 
 pub(crate) struct Containerd {
     server: Server,
+    root: PathBuf,
     /// Its path must be short.
     sockets: tempfile::TempDir,
 }
@@ -41,7 +43,7 @@ impl Containerd {
         command.arg("--address").arg(sockets.path().join("sock"));
         let booted = |line: &str| line.contains("successfully booted").then_some(());
         let (server, ()) = bench.runtime.block_on(Server::start(&mut command, booted));
-        Some(Self { server, sockets })
+        Some(Self { server, root, sockets })
     }
 
     fn ctr(&self, bench: &Bench, arguments: &[&str]) -> Round {
@@ -115,5 +117,6 @@ impl Containerd {
 
     pub(crate) fn stop(self, bench: &Bench) {
         bench.runtime.block_on(self.server.stop());
+        bench.discard(&self.root);
     }
 }

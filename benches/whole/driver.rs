@@ -118,8 +118,14 @@ impl<'a> Driver<'a> {
         directories.next().unwrap()
     }
 
+    /// Ends it, when all that it published is unpublished.
+    pub(crate) fn stop(self) {
+        let bench = self.bench;
+        bench.discard(&self.leave());
+    }
+
     /// Ends it. Returns where its state is; what is published stays mounted.
-    pub(crate) fn stop(self) -> PathBuf {
+    pub(crate) fn leave(self) -> PathBuf {
         let Self { bench, socket, root, server, client, caller, .. } = self;
         // The driver asks who is connected to go, and nobody would answer.
         drop(client);

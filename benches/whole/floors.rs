@@ -39,7 +39,9 @@ pub(crate) fn piped<'a>(
             curl.arg(access.url(&artifact.repository, &format!("blobs/{}", artifact.digest)));
             let mut decompress = bench.tools.command(inflate);
             decompress.arg("-dc");
-            pipe(&mut [curl, decompress, untar(bench, &directory)])
+            let outcome = pipe(&mut [curl, decompress, untar(bench, &directory)]);
+            bench.discard(&directory);
+            outcome
         })
     })
 }

@@ -1,6 +1,6 @@
 //! What the driver takes of a node: memory, disk for the binary, time to start.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 use skillmount::csi::v1::ProbeRequest;
 
-use crate::bench::{Bench, LARGE_VARIANTS, VARIANTS};
+use crate::bench::{Artifact, Bench, LARGE_VARIANTS, VARIANTS};
 use crate::driver::{Driver, node};
 use crate::skills::Compressed;
 use crate::support::driver::Client;
@@ -16,18 +16,20 @@ use crate::times::Times;
 
 const ROUNDS: usize = 9;
 
+/// Publishes of what is stored, after each that was not.
+const STORED: usize = 30;
+
 #[derive(Debug, Serialize)]
 pub(crate) struct Footprint {
     pub(crate) builds: Vec<Build>,
-    /// The most memory, in KiB, of the build that is shipped while it pulled the large skill: once,
-    /// with zstd, eight at once.
+    /// The most memory, in KiB, while it pulled the large skill: once, with zstd, eight at once.
     pub(crate) gzip: u64,
     pub(crate) zstd: u64,
     pub(crate) eight: u64,
     pub(crate) crowded: Crowded,
 }
 
-/// A start of the build that is shipped on a node that has volumes.
+/// A start on a node that has volumes.
 #[derive(Debug, Serialize)]
 pub(crate) struct Crowded {
     /// Published, each with a tree of its own.
@@ -39,8 +41,8 @@ pub(crate) struct Crowded {
 /// One way to build the binary.
 #[derive(Debug, Serialize)]
 pub(crate) struct Build {
-    /// cargo's profile.
-    pub(crate) profile: &'static str,
+    /// How; none of the one that all else is measured of.
+    pub(crate) name: Option<String>,
     pub(crate) bytes: u64,
     /// From the start of the process to the answer to the first Probe.
     pub(crate) ready: Times,
@@ -48,63 +50,71 @@ pub(crate) struct Build {
     pub(crate) idle: u64,
     /// Cold publishes of the medium and the large skill.
     pub(crate) medium: Times,
-    pub(crate) large: Times,
+    pub(crate) gzip: Times,
+    pub(crate) zstd: Times,
+    /// Publishes of what is stored.
+    pub(crate) stored: Times,
 }
 
 pub(crate) fn measure(bench: &Bench) -> Footprint {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
-    // As the image has it, if there is a compiler for that.
-    let musl = format!("{}-unknown-linux-musl/dist/skillmount", std::env::consts::ARCH);
-    let dist = [("dist, static", musl.as_str()), ("dist", "dist/skillmount")];
-    let mut dist = dist.map(|(profile, path)| (profile, target.join(path))).into_iter();
-    let measured = if cfg!(debug_assertions) { "dev" } else { "release" };
-    let mut binaries: Vec<(&'static str, PathBuf)> = vec![(measured, bench.options.binary.clone())];
-    binaries.extend(dist.find(|(_, path)| path.is_file()));
-    // What is shipped, if it is there: a binary's pages are part of its memory.
-    let shipped = binaries.last().map_or(&bench.options.binary, |(_, path)| path).clone();
-    let builds = builds(bench, binaries);
+    let binary = &bench.options.binary;
+    let others = bench.options.compare.iter();
+    let mut binaries = vec![(None, binary.as_path())];
+    binaries.extend(others.map(|other| (Some(other.name.clone()), other.binary.as_path())));
+    let builds = builds(bench, &binaries);
     let [gzip, zstd] = [Compressed::Gzip, Compressed::Zstd].map(|compressed| {
         let repository = &bench.artifact("large", compressed).repository;
-        peak(bench, &shipped, &[(repository, "image".to_owned())])
+        peak(bench, binary, &[(repository, "image".to_owned())])
     });
     let eight: Vec<_> = (1..=8).map(|tag: u32| (LARGE_VARIANTS, tag.to_string())).collect();
-    let eight = peak(bench, &shipped, &eight);
-    Footprint { builds, gzip, zstd, eight, crowded: crowded(bench, &shipped) }
+    let eight = peak(bench, binary, &eight);
+    Footprint { builds, gzip, zstd, eight, crowded: crowded(bench, binary) }
 }
 
-fn builds(bench: &Bench, binaries: Vec<(&'static str, PathBuf)>) -> Vec<Build> {
+fn builds(bench: &Bench, binaries: &[(Option<String>, &Path)]) -> Vec<Build> {
     let mut builds: Vec<Build> = binaries
         .iter()
-        .map(|(profile, path)| Build {
-            profile,
+        .map(|(name, path)| Build {
+            name: name.clone(),
             bytes: path.metadata().unwrap().len(),
             ready: Times::default(),
             idle: idle(bench, path),
             medium: Times::default(),
-            large: Times::default(),
+            gzip: Times::default(),
+            zstd: Times::default(),
+            stored: Times::default(),
         })
         .collect();
     for round in 0..bench.options.rounds(ROUNDS) {
         eprintln!("builds: round {}", round + 1);
-        for (build, (_, path)) in builds.iter_mut().zip(&binaries) {
+        for (build, (_, path)) in builds.iter_mut().zip(binaries) {
             build.ready.push(ready(bench, path, &bench.directory("start")));
-            build.medium.push(cold(bench, path, "medium"));
-            if binaries.len() > 1 {
-                build.large.push(cold(bench, path, "large"));
+            for (times, name, compressed) in [
+                (&mut build.medium, "medium", Compressed::Gzip),
+                (&mut build.gzip, "large", Compressed::Gzip),
+                (&mut build.zstd, "large", Compressed::Zstd),
+            ] {
+                cold(bench, path, bench.artifact(name, compressed), times, &mut build.stored);
             }
         }
     }
     builds
 }
 
-fn cold(bench: &Bench, binary: &Path, name: &str) -> Duration {
+/// A publish by a driver that was just started; then many of what it has.
+fn cold(bench: &Bench, binary: &Path, artifact: &Artifact, times: &mut Times, stored: &mut Times) {
     let driver = Driver::start_binary(bench, &bench.registry.plain, binary);
     bench.settle();
-    let volume = driver.volume(&bench.artifact(name, Compressed::Gzip).repository, "image");
-    let took = driver.publish(&volume);
-    driver.unpublish(&volume);
+    for round in 0..=STORED {
+        let volume = driver.volume(&artifact.repository, "image");
+        let took = driver.publish(&volume);
+        driver.unpublish(&volume);
+        match round {
+            0 => times.push(took),
+            _ => stored.push(took),
+        }
+    }
     driver.stop();
-    took
 }
 
 fn idle(bench: &Bench, binary: &Path) -> u64 {
@@ -136,7 +146,7 @@ fn crowded(bench: &Bench, binary: &Path) -> Crowded {
     let volumes: Vec<_> =
         (1..=count).map(|tag| driver.volume(VARIANTS, &tag.to_string())).collect();
     volumes.iter().for_each(|volume| _ = driver.publish(volume));
-    let root = driver.stop();
+    let root = driver.leave();
     bench.settle();
     let mut times = Times::default();
     // The first brings the trees to the disk that the last driver has not.

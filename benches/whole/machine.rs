@@ -1,6 +1,7 @@
 //! Where and when it was measured.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -20,6 +21,17 @@ pub(crate) struct Machine {
     commit: String,
     /// Average of the minute before the run began, and of its last one.
     load: [f64; 2],
+    /// Share of the processors' time that the host gave to others meanwhile.
+    stolen: f64,
+    #[serde(skip)]
+    before: Ticks,
+}
+
+/// Of all processors since the start of the machine (proc_stat(5)).
+#[derive(Debug, Clone, Copy)]
+struct Ticks {
+    all: u64,
+    stolen: u64,
 }
 
 impl Machine {
@@ -43,7 +55,11 @@ impl Machine {
             sha: field("flags").split(' ').any(|flag| flag == "sha_ni"),
             memory_mib: memory.unwrap_or_default() / 1024,
             kernel: text(Command::new("uname").args(["--kernel-name", "--kernel-release"])),
-            file_system: text(Command::new("stat").args(["--file-system", "--format=%T", "."])),
+            file_system: match journal(work) {
+                Some(true) => "ext4 with a journal".into(),
+                Some(false) => "ext4 without a journal".into(),
+                None => text(Command::new("stat").args(["--file-system", "--format=%T", "."])),
+            },
             started: text(Command::new("date").args(["--utc", "+%Y-%m-%d %H:%M"])),
             commit: text(
                 Command::new("git")
@@ -52,16 +68,21 @@ impl Machine {
                     .args(["describe", "--always", "--dirty"]),
             ),
             load: [load(), 0.0],
+            stolen: 0.0,
+            before: ticks(),
         }
     }
 
     /// Whether others were at work too.
     pub(crate) fn was_busy(&self) -> bool {
-        self.load[0] > 0.5 * self.processors as f64
+        self.load[0] > 0.5 * self.processors as f64 || self.stolen > 0.02
     }
 
     pub(crate) fn finished(&mut self) {
         self.load[1] = load();
+        let (before, after) = (self.before, ticks());
+        let all = after.all.saturating_sub(before.all).max(1);
+        self.stolen = after.stolen.saturating_sub(before.stolen) as f64 / all as f64;
     }
 
     pub(crate) fn sentence(&self) -> String {
@@ -72,7 +93,7 @@ impl Machine {
         };
         format!(
             "{} UTC, commit {}: {} processors ({}, {sha} SHA instructions), {} MiB, {}, {}; \
-             load {:.1} before and {:.1} at the end{busy}.",
+             load {:.1} before and {:.1} at the end, {:.1} % of the processors taken by the host{busy}.",
             self.started,
             self.commit,
             self.processors,
@@ -82,8 +103,25 @@ impl Machine {
             self.file_system,
             self.load[0],
             self.load[1],
+            self.stolen * 100.0,
         )
     }
+}
+
+/// Whether an ext4 file system has a journal; of any other nothing.
+pub(crate) fn journal(work: &Path) -> Option<bool> {
+    let device = fs::metadata(work).ok()?.dev();
+    let (major, minor) = (rustix::fs::major(device), rustix::fs::minor(device));
+    let device = fs::canonicalize(format!("/sys/dev/block/{major}:{minor}")).ok()?;
+    let task = Path::new("/sys/fs/ext4").join(device.file_name()?).join("journal_task");
+    Some(fs::read_to_string(task).ok()?.trim() != "<none>")
+}
+
+fn ticks() -> Ticks {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let total = text.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let fields: Vec<u64> = total.filter_map(|field| field.parse().ok()).collect();
+    Ticks { all: fields.iter().take(8).sum(), stolen: fields.get(7).copied().unwrap_or(0) }
 }
 
 fn load() -> f64 {

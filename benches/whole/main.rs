@@ -13,6 +13,7 @@
 )]
 
 mod bench;
+mod book;
 mod cold;
 mod containerd;
 mod contest;

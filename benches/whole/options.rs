@@ -1,6 +1,7 @@
 //! What a run measures, and where its results go.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 
@@ -14,8 +15,9 @@ pub(crate) struct Options {
     /// Rounds of each cold contest
     #[arg(long, value_name = "N", default_value_t = 9)]
     pub(crate) rounds: usize,
-    /// Rounds of the contests of the large skill; each needs 3.5 GB of disk
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    /// Rounds of the contests of the large skill; on ext4 without a journal, where nothing is removed
+    /// before the end, each takes 3.5 GB of disk
+    #[arg(long, value_name = "N", default_value_t = 9)]
     pub(crate) large_rounds: usize,
     /// Parts to measure [default: all]
     #[arg(long, value_delimiter = ',', value_name = "PART")]
@@ -23,6 +25,9 @@ pub(crate) struct Options {
     /// The driver's binary [default: the one that cargo built with the harness]
     #[arg(long, value_name = "FILE", default_value = env!("CARGO_BIN_EXE_skillmount"))]
     pub(crate) binary: PathBuf,
+    /// Builds to compare it with
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) compare: Vec<Other>,
     /// Directory for trees and what the peers write, on the file system that is to be measured
     #[arg(long, value_name = "DIR", default_value = env!("CARGO_TARGET_TMPDIR"))]
     pub(crate) work: PathBuf,
@@ -35,6 +40,22 @@ pub(crate) struct Options {
     /// cargo says so when it wants benchmarks measured, not tried
     #[arg(long, hide = true)]
     pub(crate) bench: bool,
+}
+
+/// The driver, built in another way.
+#[derive(Debug, Clone)]
+pub(crate) struct Other {
+    pub(crate) name: String,
+    pub(crate) binary: PathBuf,
+}
+
+impl FromStr for Other {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, file) = text.split_once('=').ok_or("not of the form NAME=FILE")?;
+        Ok(Self { name: name.into(), binary: file.into() })
+    }
 }
 
 /// A part of a run.

@@ -3,15 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use crate::book;
 use crate::cold::PUBLISH;
 use crate::contest::Contest;
 use crate::crowd::Series;
 use crate::plot;
 use crate::report::Report;
 use crate::table::{Table, milliseconds};
-
-const BEGIN: &str = "<!-- measured: begin -->";
-const END: &str = "<!-- measured: end -->";
 
 /// All tables.
 pub(crate) fn text(report: &Report) -> String {
@@ -58,16 +56,12 @@ pub(crate) fn text(report: &Report) -> String {
 
 /// Puts the results between the marks of `docs/benchmarks.md`, and the plot beside it.
 pub(crate) fn write(report: &Report, docs: &Path) {
-    let path = docs.join("benchmarks.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let (before, rest) = page.split_once(BEGIN).unwrap();
-    let (_, after) = rest.split_once(END).unwrap();
     let mut text = text(report);
     if let Some(plot) = plot::crowds(&report.crowds) {
         fs::write(docs.join("benchmarks.svg"), plot).unwrap();
         text += "\n![Times of publishes, of 1 to 500 volumes at once](benchmarks.svg)\n";
     }
-    fs::write(path, format!("{before}{BEGIN}\n{text}{END}{after}")).unwrap();
+    book::replace(&docs.join("benchmarks.md"), "measured", &text);
 }
 
 fn targets(report: &Report) -> Table {
@@ -180,18 +174,26 @@ fn crowds(report: &Report) -> Table {
 }
 
 fn footprint(report: &Report) -> Table {
-    let mut table = Table::new(["", "size", "start", "idle", "publish, 10 MB", "200 MB gzip"]);
+    let mut table = Table::new([
+        "build",
+        "size",
+        "start",
+        "idle",
+        "publish, 10 MB",
+        "200 MB gzip",
+        "200 MB zstd",
+        "publish, stored",
+    ]);
     for build in report.footprint.iter().flat_map(|footprint| &footprint.builds) {
         table.row([
-            format!("profile {}", build.profile),
+            build.name.clone().unwrap_or("**measured here**".into()),
             format!("{:.1} MB", build.bytes as f64 / 1e6),
             milliseconds(build.ready.median()),
             format!("{:.1} MiB", build.idle as f64 / 1024.0),
             milliseconds(build.medium.median()),
-            match build.large.count() {
-                0 => "–".into(),
-                _ => milliseconds(build.large.median()),
-            },
+            milliseconds(build.gzip.median()),
+            milliseconds(build.zstd.median()),
+            milliseconds(build.stored.median()),
         ]);
     }
     table

@@ -41,6 +41,7 @@ fn into_directory(
     bench.settle();
     let outcome = run(&directory);
     let written = directory.join(below).join(artifact.size.name).join("SKILL.md").is_file();
+    bench.discard(&directory);
     match (outcome, written) {
         (Ok(_), false) => Err("it wrote no SKILL.md".into()),
         (outcome, _) => outcome,

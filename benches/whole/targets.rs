@@ -84,15 +84,14 @@ pub(crate) fn targets(bench: &Bench, report: &Report) -> Vec<Target> {
 
     let footprint = report.footprint.as_ref();
     let mib = |kib: u64| kib as f64 / 1024.0;
-    let shipped = footprint.and_then(|footprint| footprint.builds.last());
-    add("memory, idle", 10.0, "MiB", shipped.map(|build| mib(build.idle)));
+    let build = footprint.and_then(|footprint| footprint.builds.first());
+    add("memory, idle", 10.0, "MiB", build.map(|build| mib(build.idle)));
     add("memory, pulling 200 MB gzip", 32.0, "MiB", footprint.map(|f| mib(f.gzip)));
     add("memory, pulling 200 MB zstd", 32.0, "MiB", footprint.map(|f| mib(f.zstd)));
     add("memory, pulling 200 MB eight times at once", 96.0, "MiB", footprint.map(|f| mib(f.eight)));
-    let size = shipped.map(|build| build.bytes as f64 / 1e6);
-    let profile = shipped.map_or("dist", |build| build.profile);
-    add(&format!("binary, stripped, profile {profile}"), 12.0, "MB", size);
-    let ready = shipped.map(|build| build.ready.median());
+    let size = build.map(|build| build.bytes as f64 / 1e6);
+    add("binary, stripped", 12.0, "MB", size);
+    let ready = build.map(|build| build.ready.median());
     add("from the start to the first answer", 100.0, "ms", ready);
     let volumes = bench.options.crowd();
     let what = format!("from the start to the first answer, {volumes} volumes published");
