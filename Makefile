@@ -43,19 +43,22 @@ lint: ## Check format, lints, documentation and dependencies
 fmt: ## Format the code
 	$(CARGO) fmt
 
-# The binary is one that cargo built without the features that tests add to its dependencies. The
-# image ships profile dist, static where there is a compiler for that: memory and size are measured of
-# this one, and whether it is slower.
+# What is measured is what the image ships: profile dist, static where there is a compiler for that.
+# What it is compared with is one that cargo built without the features that tests add to its
+# dependencies.
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 MUSL = $(shell uname -m)-unknown-linux-musl
 MUSL_LIBRARIES = $(shell rustc --print target-libdir --target $(MUSL) 2>/dev/null)
 STATIC = $(and $(shell command -v musl-gcc),$(wildcard $(MUSL_LIBRARIES)),--target $(MUSL))
 
+DIST = $(abspath $(TARGET_DIR))/$(if $(STATIC),$(MUSL)/)dist/skillmount
+
 bench: ## Measure beside other tools, and print a table: WHOLE='--only warm' for a part
 	$(CARGO) build --profile dist --bin skillmount $(STATIC)
 	$(CARGO) build --release --bin skillmount
 	mkdir -p $(TARGET_DIR)/bench && cp $(TARGET_DIR)/release/skillmount $(TARGET_DIR)/bench/skillmount
-	$(CARGO) bench --bench whole -- --binary $(abspath $(TARGET_DIR))/bench/skillmount $(WHOLE)
+	$(CARGO) bench --bench whole -- --binary $(DIST) \
+		--compare 'profile release, dynamic=$(abspath $(TARGET_DIR))/bench/skillmount' $(WHOLE)
 
 bench-parts: ## Measure unpacking, and publishing over the socket, with criterion
 	$(CARGO) bench --bench unpack --bench publish
@@ -64,7 +67,7 @@ SOAK ?= --minutes 30 --write-docs
 
 soak: ## Run the driver under load for long, and plot what it takes: SOAK='--minutes 5'
 	$(CARGO) build --profile dist --bin skillmount $(STATIC)
-	$(CARGO) bench --bench soak -- --binary $(abspath $(TARGET_DIR))/$(if $(STATIC),$(MUSL)/)dist/skillmount $(SOAK)
+	$(CARGO) bench --bench soak -- --binary $(DIST) $(SOAK)
 
 conformance: ## Run csi-sanity, the image, the tools that push skills, and those that deploy
 	sh tests/conformance/run.sh

@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
@@ -68,6 +69,21 @@ pub(crate) fn kept_connection<'a>(
             let bytes = get(&blob).await?;
             let took = start.elapsed();
             if bytes == artifact.layer_bytes { Ok(took) } else { Err(format!("{bytes} bytes")) }
+        })
+    })
+}
+
+/// What a call takes before anybody does anything for it: one thread wakes another, and is woken.
+pub(crate) fn wakes<'a>() -> Contestant<'a> {
+    let (mut here, mut there) = UnixStream::pair().unwrap();
+    std::thread::spawn(move || {
+        let mut byte = [0];
+        while there.read_exact(&mut byte).is_ok() && there.write_all(&byte).is_ok() {}
+    });
+    Contestant::new("floor: a byte to another thread and back, over a unix socket", move || {
+        timed(|| {
+            here.write_all(&[0])?;
+            here.read_exact(&mut [0])
         })
     })
 }

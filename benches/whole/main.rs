@@ -81,7 +81,7 @@ fn run(options: Options) {
     let json =
         options.json.unwrap_or_else(|| root.join(format!("target/bench/whole-{}.json", report.at)));
     std::fs::create_dir_all(json.parent().unwrap_or(root)).unwrap();
-    std::fs::write(&json, serde_json::to_vec_pretty(&report).unwrap()).unwrap();
+    std::fs::write(&json, serde_json::to_vec(&report).unwrap()).unwrap();
     println!("all samples: {}", json.display());
     if options.write_docs {
         page::write(&report, &root.join("docs"));

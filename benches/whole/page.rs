@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use serde::Deserialize;
+
 use crate::book;
 use crate::cold::PUBLISH;
 use crate::contest::Contest;
@@ -10,6 +12,7 @@ use crate::crowd::Series;
 use crate::plot;
 use crate::report::Report;
 use crate::table::{Table, milliseconds};
+use crate::targets::Target;
 
 /// All tables.
 pub(crate) fn text(report: &Report) -> String {
@@ -54,32 +57,70 @@ pub(crate) fn text(report: &Report) -> String {
     page + "\n"
 }
 
-/// Puts the results between the marks of `docs/benchmarks.md`, and the plot beside it.
+/// Puts the results between the marks of `docs/benchmarks.md`, and the plot beside it; and the table of
+/// the runs whose samples are in `docs/benchmarks`.
 pub(crate) fn write(report: &Report, docs: &Path) {
     let mut text = text(report);
     if let Some(plot) = plot::crowds(&report.crowds) {
         fs::write(docs.join("benchmarks.svg"), plot).unwrap();
         text += "\n![Times of publishes, of 1 to 500 volumes at once](benchmarks.svg)\n";
     }
-    book::replace(&docs.join("benchmarks.md"), "measured", &text);
+    let page = docs.join("benchmarks.md");
+    book::replace(&page, "measured", &text);
+    let runs = runs(&docs.join("benchmarks")).text().unwrap_or_default();
+    book::replace(&page, "runs", &runs);
+}
+
+/// What several runs have measured of the targets, each in a file that `--json` has written.
+fn runs(directory: &Path) -> Table {
+    #[derive(Deserialize)]
+    struct Run {
+        targets: Vec<Target>,
+    }
+    let files = fs::read_dir(directory).into_iter().flatten();
+    let mut paths: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let read = |path| serde_json::from_slice::<Run>(&fs::read(path).unwrap()).unwrap().targets;
+    let runs: Vec<_> = paths.iter().map(read).collect();
+    let names = paths.iter().map(|path| path.file_stem().unwrap().to_string_lossy().into_owned());
+    let mut table = Table::new(["what".to_owned(), "target".into()].into_iter().chain(names));
+    for (number, target) in runs.first().into_iter().flatten().enumerate() {
+        let of_run = |run: &Vec<Target>| match &run[number] {
+            target if target.is_met() == Some(false) => format!("**{}**", measured(target)),
+            target => measured(target),
+        };
+        let row = [target.what.clone(), limit(target)];
+        table.row(row.into_iter().chain(runs.iter().map(of_run)));
+    }
+    table
+}
+
+fn amount(target: &Target, value: f64) -> String {
+    match target.unit.as_str() {
+        "ms" if value != target.limit => milliseconds(value),
+        "/s" => format!("{value:.0} /s"),
+        "×" => format!("{value:.2} ×"),
+        unit => format!("{} {unit}", (value * 10.0).round() / 10.0).trim().to_owned(),
+    }
+}
+
+fn limit(target: &Target) -> String {
+    amount(target, target.limit)
+}
+
+fn measured(target: &Target) -> String {
+    target.measured.map_or("–".into(), |value| amount(target, value))
 }
 
 fn targets(report: &Report) -> Table {
     let mut table = Table::new(["what", "target", "measured", ""]);
     for target in &report.targets {
-        let amount = |value: f64| match target.unit {
-            "ms" if value != target.limit => milliseconds(value),
-            "/s" => format!("{value:.0} /s"),
-            "×" => format!("{value:.2} ×"),
-            unit => format!("{} {unit}", (value * 10.0).round() / 10.0).trim().to_owned(),
-        };
-        let measured = target.measured.map_or("–".into(), amount);
         let met = match target.is_met() {
             None => "",
             Some(true) => "met",
             Some(false) => "**not met**",
         };
-        table.row([target.what.clone(), amount(target.limit), measured, met.into()]);
+        table.row([&target.what, &limit(target), &measured(target), met]);
     }
     table
 }

@@ -1,6 +1,6 @@
 //! What is to be reached, and whether it is.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bench::Bench;
 use crate::cold;
@@ -9,12 +9,12 @@ use crate::report::Report;
 use crate::skills::Compressed;
 use crate::warm;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Target {
     pub(crate) what: String,
     /// At most this; at least, if the unit is of a rate.
     pub(crate) limit: f64,
-    pub(crate) unit: &'static str,
+    pub(crate) unit: String,
     /// Absent: not measured in this run.
     pub(crate) measured: Option<f64>,
 }
@@ -31,8 +31,8 @@ impl Target {
 
 pub(crate) fn targets(bench: &Bench, report: &Report) -> Vec<Target> {
     let mut all = Vec::new();
-    let mut add = |what: &str, limit: f64, unit: &'static str, measured: Option<f64>| {
-        all.push(Target { what: what.into(), limit, unit, measured });
+    let mut add = |what: &str, limit: f64, unit: &str, measured: Option<f64>| {
+        all.push(Target { what: what.into(), limit, unit: unit.into(), measured });
     };
     let median = |title: &str, name: &str| report.contest(title)?.median(name);
     let ratio = |title: &str, name: &str, to: &str| Some(median(title, name)? / median(title, to)?);

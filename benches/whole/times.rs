@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// Times in milliseconds, in the order in which they were taken.
+/// Times in milliseconds, to the microsecond, in the order in which they were taken.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Times(Vec<f64>);
 
 impl Times {
     pub(crate) fn push(&mut self, time: Duration) {
-        self.0.push(time.as_secs_f64() * 1e3);
+        self.0.push((time.as_secs_f64() * 1e6).round() / 1e3);
     }
 
     pub(crate) fn extend(&mut self, other: &Self) {

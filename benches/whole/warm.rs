@@ -41,6 +41,7 @@ pub(crate) fn contests(bench: &Bench) -> Vec<Contest> {
         }),
         Contestant::new("floor: a call that does nothing", || Ok(driver.probe())),
     ];
+    contestants.push(floors::wakes());
     contestants.extend(floors::kernel(bench, tree));
     let rounds = if bench.options.quick { 20 } else { ROUNDS };
     let mut all = vec![Contest::run(TITLE, rounds, contestants)];
