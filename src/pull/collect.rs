@@ -256,7 +256,7 @@ impl Puller {
     }
 
     /// Collects garbage now and every [`PERIOD`], until `stop`, and flushes what is left then. To be
-    /// called when volumes are known: a flush that fails costs trees that nothing shows.
+    /// called when it is known what volumes show: a flush that fails costs trees, but none of those.
     pub async fn collect_regularly(self: Arc<Self>, stop: impl Future<Output = ()>) {
         let mut period = tokio::time::interval(PERIOD);
         period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
