@@ -15,7 +15,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use rustix::fs::{StatVfsMountFlags, fstatvfs};
 
 use super::lower::{self, Lower};
-use super::{MountError, MountOptions, SOURCE, sys, target};
+use super::{MountError, MountOptions, SOURCE, target};
+use crate::sys::mount as sys;
 
 /// The longest option string: the kernel copies one page, the last byte of which is NUL. Pages of
 /// 4096 bytes are assumed where they may be larger.
@@ -207,21 +208,32 @@ fn detach(path: &Path) -> io::Result<()> {
     Ok(umount2(&target::plain(path), MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW)?)
 }
 
-/// Unmounts the topmost mount at `target`; false if umount2 sees none there.
+/// What umount2 did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unmounted {
+    /// It took away one mount.
+    One,
+    /// There is no such path.
+    Absent,
+    /// It sees no mount there. One that is locked in this namespace is told in the same way.
+    Refused,
+}
+
+/// Unmounts the topmost mount at `target`.
 ///
 /// A busy mount is detached instead. A container runtime or a process of the pod that is not quite
 /// gone may hold it; the name is free at once, the rest goes with its last user, and a read-only
 /// mount harms nobody meanwhile. The alternative is a pod that hangs in Terminating.
-pub(super) fn unmount(target: &Path) -> io::Result<bool> {
+pub(super) fn unmount(target: &Path) -> io::Result<Unmounted> {
     let once = |flags| umount2(target, flags);
     let done = match once(MntFlags::UMOUNT_NOFOLLOW) {
         Err(Errno::EBUSY) => once(MntFlags::UMOUNT_NOFOLLOW | MntFlags::MNT_DETACH),
         done => done,
     };
     match done {
-        Ok(()) => Ok(true),
-        // EINVAL: not a mount point, or one that is locked in this namespace. The caller looks.
-        Err(Errno::EINVAL | Errno::ENOENT | Errno::ENOTDIR) => Ok(false),
+        Ok(()) => Ok(Unmounted::One),
+        Err(Errno::EINVAL) => Ok(Unmounted::Refused),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(Unmounted::Absent),
         Err(error) => Err(error.into()),
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
 use rustix::io::Errno;
 
+use super::classic::Unmounted;
 use super::lower::Lower;
 use super::modern::{self, CloneStep};
 use super::{MAX_STACKED, Mount, MountError, MountOptions, Mounter, classic, mountinfo, target};
@@ -92,19 +93,18 @@ impl Mounter for KernelMounter {
         let target = &target::plain(target);
         let failed = |source| MountError::Unmount { target: target.clone(), source };
         for count in 0..MAX_STACKED {
-            if classic::unmount(target).map_err(failed)? {
-                continue;
+            match classic::unmount(target).map_err(failed)? {
+                Unmounted::Absent => return Ok(count),
+                // Mostly it was the only one, which is cheaper to see than to be told.
+                Unmounted::One if !self.is_mount_point(target)? => return Ok(count + 1),
+                Unmounted::One => {}
+                Unmounted::Refused if self.is_mount_point(target)? => {
+                    return Err(MountError::Locked { target: target.clone() });
+                }
+                Unmounted::Refused => return Ok(count),
             }
-            // What umount2 calls EINVAL may also be a mount that a parent namespace has locked.
-            return match self.is_mount_point(target)? {
-                true => Err(MountError::Locked { target: target.clone() }),
-                false => Ok(count),
-            };
         }
-        if self.is_mount_point(target)? {
-            return Err(MountError::Stacked { target: target.clone() });
-        }
-        Ok(MAX_STACKED)
+        Err(MountError::Stacked { target: target.clone() })
     }
 
     fn is_mount_point(&self, path: &Path) -> Result<bool, MountError> {

@@ -14,7 +14,6 @@ mod kernel;
 mod lower;
 mod modern;
 mod mountinfo;
-mod sys;
 mod target;
 
 use std::io;

@@ -15,7 +15,8 @@ use rustix::mount::{
 };
 
 use super::lower::{self, Lower};
-use super::{MountError, MountOptions, SOURCE, sys, target};
+use super::{MountError, MountOptions, SOURCE, target};
+use crate::sys::mount as sys;
 
 /// The longest value that fsconfig takes as a string, without its NUL (`strndup_user(…, 256)`).
 const MAX_VALUE: usize = 255;

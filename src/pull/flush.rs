@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Puller;
 use crate::observability::{chain, task};
 use crate::store::FlushError;
+use crate::sys::memory;
 
 /// How long a tree waits for others, which are brought to the disk with it: for each the disk would
 /// write everything that anybody has written. And for its volume, whose mount is made meanwhile.
@@ -56,6 +57,8 @@ impl Puller {
             if let Err(error) = task::spawn_blocking(move || puller.flush_now(&keys)).await {
                 tracing::error!(%error, "flushing trees ended unexpectedly");
             }
+            // A node pulls seldom, and what a pull needed is nothing to keep until then.
+            memory::release();
         });
     }
 

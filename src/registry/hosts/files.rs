@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::error::HostsError;
+use crate::stamp::Stamp;
 
 /// The longest file that is read, in bytes.
 pub(super) const MAX_FILE: u64 = 1 << 20;
@@ -22,28 +22,6 @@ const MAX_KEPT: usize = 64;
 /// A file that changed more lately than this may change again within the same tick of the clock,
 /// with the same length: what it says is not kept.
 const SETTLED: Duration = Duration::from_secs(2);
-
-/// What tells that a file is as it was.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self {
-            device: metadata.dev(),
-            inode: metadata.ino(),
-            size: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
-        }
-    }
-}
 
 /// Reads files and remembers which, and which were not there.
 #[derive(Debug, Default)]

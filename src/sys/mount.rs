@@ -1,5 +1,4 @@
-//! The system calls that no safe wrapper has: the only unsafe code of the crate.
-#![allow(unsafe_code)]
+//! The system calls that no safe wrapper has.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -22,7 +21,7 @@ const MOUNT_ATTR_SIZE: usize = 32;
 const _: () = assert!(size_of::<MountAttr>() == MOUNT_ATTR_SIZE);
 
 /// Adds flags to the one mount whose root `mount` is; clears none. Linux 5.12.
-pub(super) fn mount_setattr(mount: BorrowedFd<'_>, flags: MountAttrFlags) -> io::Result<()> {
+pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, flags: MountAttrFlags) -> io::Result<()> {
     let attr = MountAttr { attr_set: u64::from(flags.bits()), ..MountAttr::default() };
     // SAFETY: the path is a NUL-terminated literal, and the kernel reads MOUNT_ATTR_SIZE bytes of
     // `attr`, which is exactly as large and outlives the call. It keeps neither.
@@ -40,7 +39,7 @@ pub(super) fn mount_setattr(mount: BorrowedFd<'_>, flags: MountAttrFlags) -> io:
 }
 
 /// Whether mount_setattr is there: with a size of 0 every kernel that has it answers EINVAL.
-pub(super) fn has_mount_setattr() -> bool {
+pub(crate) fn has_mount_setattr() -> bool {
     let nothing = std::ptr::null::<MountAttr>();
     // SAFETY: with a size of 0 the kernel refuses before it reads through the null pointer.
     let result = unsafe {
@@ -58,7 +57,7 @@ pub(super) fn has_mount_setattr() -> bool {
 
 /// Gives the calling thread a working directory of its own. For a thread that ends soon: the
 /// others do not notice.
-pub(super) fn unshare_working_directory() -> io::Result<()> {
+pub(crate) fn unshare_working_directory() -> io::Result<()> {
     // SAFETY: only CLONE_FILES is dangerous here, as descriptors would mean different files in
     // different threads; CLONE_FS separates the working directory, root and umask alone.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS) }?;
