@@ -2,6 +2,7 @@
 //! node's policy does not verify, and only if nothing is missing and the registry is not blocked.
 
 use super::judge::judged;
+use super::plans::{Asked, Planned};
 use super::walk::wanted;
 use super::{Found, Look, PullOptions, PullRequest, Pulled, Puller, key_options};
 use crate::artifact::classify::{Class, classify};
@@ -11,6 +12,7 @@ use crate::artifact::index::{Choice, Member, choose, same_layers};
 use crate::artifact::name::hints;
 use crate::observability::chain;
 use crate::reference::{Digest, Reference, Repository, Selector};
+use crate::stamp::Stamp;
 
 impl Puller {
     /// The request from the store alone. Reads from disk.
@@ -35,17 +37,21 @@ impl Puller {
     ) -> Option<Pulled> {
         let local = Local { puller: self, request };
         let repository = reference.repository();
-        let (found, collection) = match local.document(repository, &digest)? {
-            Document::Manifest(manifest) => {
-                (vec![local.tree(repository, &digest, &manifest, &request.options)?], false)
-            }
-            Document::Index(index) => match choose(&index, &self.config.platform).ok()? {
-                Choice::One { child, warnings } => {
-                    let (tree, findings) = local.child(repository, &child)?;
-                    (vec![(tree, [findings, warnings].concat())], false)
+        if !local.is_served(repository, &digest) {
+            return None;
+        }
+        let asked = Asked {
+            digest: digest.clone(),
+            name: repository.last_segment().to_owned(),
+            options: request.options.clone(),
+        };
+        let (found, collection) = match self.plans.get(&self.store, &asked) {
+            Some(planned) => (vec![local.found(repository, &planned)?], false),
+            None => match local.leads(repository, &digest)? {
+                Leads::Tree(planned) => {
+                    (vec![local.found(repository, &self.plans.put(asked, planned))?], false)
                 }
-                Choice::Compare(children) => (vec![local.same(repository, &children)?], false),
-                Choice::Collection(members) => {
+                Leads::Members(members) => {
                     (local.members(repository, wanted(members, &request.options)?)?, true)
                 }
             },
@@ -56,14 +62,22 @@ impl Puller {
     }
 }
 
+/// What a stored document stands for.
+enum Leads {
+    /// One tree.
+    Tree(Planned),
+    /// A collection's.
+    Members(Vec<Member>),
+}
+
 struct Local<'a> {
     puller: &'a Puller,
     request: &'a PullRequest,
 }
 
 impl Local<'_> {
-    /// A stored document that this caller may see.
-    fn document(&self, repository: &Repository, digest: &Digest) -> Option<Document> {
+    /// Whether this caller may see a document, if it is stored.
+    fn is_served(&self, repository: &Repository, digest: &Digest) -> bool {
         let store = &self.puller.store;
         // What may not be pulled, because the node blocks the registry, is not served either.
         let names = match self.puller.registry.known_as(repository) {
@@ -71,10 +85,10 @@ impl Local<'_> {
             Err(error) => {
                 let error = chain(&error);
                 tracing::debug!(%repository, error, "what is stored is not served");
-                return None;
+                return false;
             }
         };
-        let is_served = match self.puller.config.verification.is_needed(repository) {
+        match self.puller.config.verification.is_needed(repository) {
             true => {
                 let logins = &self.request.logins;
                 let identities: Vec<_> =
@@ -83,33 +97,64 @@ impl Local<'_> {
             }
             // A document that only another repository had is not this one's.
             false => store.is_known(repository, digest),
-        };
-        is_served.then(|| self.stored(digest))?
-    }
-
-    /// A stored document that a granted one names.
-    fn stored(&self, digest: &Digest) -> Option<Document> {
-        Document::parse(&self.puller.store.manifest(digest)?, None).ok()
-    }
-
-    fn manifest(&self, digest: &Digest) -> Option<Manifest> {
-        match self.stored(digest)? {
-            Document::Manifest(manifest) => Some(manifest),
-            Document::Index(_) => None,
         }
     }
 
-    fn child(&self, repository: &Repository, child: &Descriptor) -> Option<Found> {
-        let manifest = self.manifest(&child.digest)?;
-        self.tree(repository, &child.digest, &manifest, &self.request.options)
+    /// A stored document, and what its file was.
+    fn stored(&self, digest: &Digest) -> Option<(Document, Stamp)> {
+        let (body, stamp) = self.puller.store.read_manifest(digest)?;
+        Some((Document::parse(&body, None).ok()?, stamp))
     }
 
-    fn same(&self, repository: &Repository, children: &[Descriptor]) -> Option<Found> {
-        let manifests: Option<Vec<_>> =
+    /// What a document that this caller may see leads to.
+    fn leads(&self, repository: &Repository, digest: &Digest) -> Option<Leads> {
+        let options = &self.request.options;
+        let (document, stamp) = self.stored(digest)?;
+        let index = match document {
+            Document::Manifest(manifest) => {
+                return self
+                    .planned(repository, (digest, &manifest, stamp), options)
+                    .map(Leads::Tree);
+            }
+            Document::Index(index) => index,
+        };
+        let mut planned = match choose(&index, &self.puller.config.platform).ok()? {
+            Choice::One { child, warnings } => {
+                let (manifest, stamp) = self.manifest(&child.digest)?;
+                let child = (&child.digest, &manifest, stamp);
+                let mut planned = self.planned(repository, child, options)?;
+                planned.findings.extend(warnings);
+                planned
+            }
+            Choice::Compare(children) => self.same(repository, &children)?,
+            Choice::Collection(members) => return Some(Leads::Members(members)),
+        };
+        planned.documents.push((digest.clone(), stamp));
+        Some(Leads::Tree(planned))
+    }
+
+    fn manifest(&self, digest: &Digest) -> Option<(Manifest, Stamp)> {
+        match self.stored(digest)? {
+            (Document::Manifest(manifest), stamp) => Some((manifest, stamp)),
+            (Document::Index(_), _) => None,
+        }
+    }
+
+    fn same(&self, repository: &Repository, children: &[Descriptor]) -> Option<Planned> {
+        let read: Option<Vec<_>> =
             children.iter().map(|child| self.manifest(&child.digest)).collect();
-        let manifests = manifests.filter(|manifests| same_layers(manifests))?;
-        let digest = &children.first()?.digest;
-        self.tree(repository, digest, manifests.first()?, &self.request.options)
+        let (manifests, stamps): (Vec<_>, Vec<_>) = read?.into_iter().unzip();
+        let (manifest, child) = (manifests.first()?, children.first()?);
+        if !same_layers(&manifests) {
+            return None;
+        }
+        let mut others =
+            children.iter().map(|child| child.digest.clone()).zip(stamps.iter().cloned());
+        let (digest, stamp) = (&child.digest, others.next()?.1);
+        let mut planned =
+            self.planned(repository, (digest, manifest, stamp), &self.request.options)?;
+        planned.documents.extend(others);
+        Some(planned)
     }
 
     fn members(&self, repository: &Repository, members: Vec<Member>) -> Option<Vec<Found>> {
@@ -119,26 +164,33 @@ impl Local<'_> {
             let elsewhere: Option<Reference> =
                 member.reference.as_deref().and_then(|text| text.parse().ok());
             let places = [Some(repository), elsewhere.as_ref().map(Reference::repository)];
-            places.into_iter().flatten().find_map(|place| match self.document(place, digest)? {
-                Document::Manifest(manifest) => self.tree(place, digest, &manifest, &options),
-                Document::Index(_) => None,
+            let mut served =
+                places.into_iter().flatten().filter(|place| self.is_served(place, digest));
+            served.find_map(|place| {
+                let (manifest, stamp) = self.manifest(digest)?;
+                let planned = self.planned(place, (digest, &manifest, stamp), &options)?;
+                self.found(place, &planned)
             })
         };
         members.into_iter().map(tree).collect()
     }
 
-    fn tree(
+    /// The tree of a manifest, if nothing speaks against using it.
+    fn planned(
         &self,
         repository: &Repository,
-        digest: &Digest,
-        manifest: &Manifest,
+        (digest, manifest, stamp): (&Digest, &Manifest, Stamp),
         options: &PullOptions,
-    ) -> Option<Found> {
+    ) -> Option<Planned> {
         // A collection in a YAML file names tags, which only the registry can resolve.
         let Ok(Class::Tree(mut plan)) = classify(manifest) else { return None };
-        let store = &self.puller.store;
+        let mut documents = vec![(digest.clone(), stamp)];
         let config = match &plan.config {
-            Some(config) => Some(store.manifest(&config.digest)?),
+            Some(config) => {
+                let (body, stamp) = self.puller.store.read_manifest(&config.digest)?;
+                documents.push((config.digest.clone(), stamp));
+                Some(body)
+            }
             None => None,
         };
         // What may not be used, or not under this validation, is for the remote path to refuse.
@@ -147,7 +199,14 @@ impl Local<'_> {
         let findings = options.validation.judge(findings).ok()?;
         let mut hints = hints(manifest, config.as_deref(), repository.last_segment());
         hints.given = options.name.clone();
-        let tree = store.tree(&plan.key(&key_options(options, &hints)))?;
-        store.is_vouched(repository, &tree.info.key).then_some((tree, findings))
+        Some(Planned { key: plan.key(&key_options(options, &hints)), findings, documents })
+    }
+
+    /// The tree, if it is here and the repository has delivered it.
+    fn found(&self, repository: &Repository, planned: &Planned) -> Option<Found> {
+        let store = &self.puller.store;
+        let tree = store.tree(&planned.key)?;
+        let is_vouched = store.is_vouched(repository, &tree.info.key);
+        is_vouched.then(|| (tree, planned.findings.clone()))
     }
 }

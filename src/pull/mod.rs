@@ -14,6 +14,7 @@ mod inspect;
 mod judge;
 mod layers;
 mod local;
+mod plans;
 pub mod policy;
 pub mod progress;
 mod remote;
@@ -201,6 +202,8 @@ pub struct Puller {
     downloads: layers::Downloads,
     flights: Flights<Key, Arc<Pulled>, PullError>,
     backoff: Backoff,
+    /// What stored documents lead to.
+    plans: plans::Plans,
     /// What is to come to the disk.
     unflushed: Unflushed,
     /// Held while garbage is collected.
@@ -225,6 +228,7 @@ impl Puller {
             downloads,
             flights: Flights::default(),
             backoff,
+            plans: plans::Plans::default(),
             unflushed: Unflushed::default(),
             collecting: Mutex::default(),
             freed: AtomicU64::new(0),

@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{
+    AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_OMIT, renameat_with, utimensat,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::error::FileError;
+use crate::stamp::Stamp;
 
 /// Temporary files start so; no name that the store makes does.
 pub(super) const TEMPORARY: &str = ".tmp-";
@@ -106,6 +109,20 @@ pub(super) fn write_json(
     write(dir, name, &line(&dir.join(name), value)?, durability)
 }
 
+/// Writes `path` as a line of JSON, if nothing is there; whether it did. A crash may leave the
+/// beginning of the line; an error leaves nothing, if that can be had.
+pub(super) fn create_json(path: &Path, value: &impl Serialize) -> Result<bool, FileError> {
+    let bytes = line(path, value)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    let written = match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => Err(error),
+        Ok(mut file) => file.write_all(&bytes).inspect_err(|_| drop(fs::remove_file(path))),
+    };
+    written.map(|()| true).map_err(|source| FileError::Write { path: path.into(), source })
+}
+
 /// A line of JSON, for the file `path`.
 fn line(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, FileError> {
     let mut bytes = serde_json::to_vec(value)
@@ -148,26 +165,15 @@ pub(super) fn read<T>(
     Ok(read_dated(path, quarantine, parse)?.map(|(value, _)| value))
 }
 
-/// [`read`] of a file that [`super::sweep`] drops when it was not used for long: it is young again.
-pub(super) fn read_used<T>(
-    path: &Path,
-    quarantine: &Quarantine,
-    parse: impl FnOnce(Vec<u8>) -> Result<T, String>,
-) -> Result<Option<T>, FileError> {
-    let Some((value, written)) = read_dated(path, quarantine, parse)? else { return Ok(None) };
-    keep(path, written);
-    Ok(Some(value))
-}
-
-/// [`read`], and when the file was written or last used, for [`keep`].
+/// [`read`], and what the file was, for [`keep`].
 pub(super) fn read_dated<T>(
     path: &Path,
     quarantine: &Quarantine,
     parse: impl FnOnce(Vec<u8>) -> Result<T, String>,
-) -> Result<Option<(T, SystemTime)>, FileError> {
+) -> Result<Option<(T, Stamp)>, FileError> {
     match read_file(path) {
-        Ok((bytes, written)) => match parse(bytes) {
-            Ok(value) => Ok(Some((value, written))),
+        Ok((bytes, stamp)) => match parse(bytes) {
+            Ok(value) => Ok(Some((value, stamp))),
             Err(why) => {
                 quarantine.take(path, &why);
                 Ok(None)
@@ -205,8 +211,8 @@ pub(super) fn json<T: DeserializeOwned>(
     }
 }
 
-/// A file and when it was written.
-pub(super) fn read_file(path: &Path) -> io::Result<(Vec<u8>, SystemTime)> {
+/// A file and what it was when it was read.
+pub(super) fn read_file(path: &Path) -> io::Result<(Vec<u8>, Stamp)> {
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
@@ -221,21 +227,34 @@ pub(super) fn read_file(path: &Path) -> io::Result<(Vec<u8>, SystemTime)> {
     // What is appended meanwhile is not read: its file was whole before.
     let mut bytes = vec![0; metadata.len() as usize];
     file.read_exact(&mut bytes)?;
-    Ok((bytes, metadata.modified()?))
+    Ok((bytes, Stamp::of(&metadata)))
 }
 
 /// How often it is written down that a file was read.
 const READ_NOTED: Duration = Duration::from_secs(24 * 3600);
 
-/// Makes a file that was `written` long ago and used now young again, once a day.
-pub(super) fn keep(path: &Path, written: SystemTime) {
+/// Makes a file that was written long ago and is used now young again, once a day.
+pub(super) fn keep(path: &Path, stamp: &Stamp) {
     let now = SystemTime::now();
-    if now.duration_since(written).is_ok_and(|age| age <= READ_NOTED) {
+    if now.duration_since(stamp.modified()).is_ok_and(|age| age <= READ_NOTED) {
         return;
     }
-    if let Err(error) = File::open(path).and_then(|file| file.set_modified(now)) {
+    if let Err(error) = set_modified(path, now) {
         tracing::debug!(path = %path.display(), %error, "cannot note that a file was read");
     }
+}
+
+/// Sets a file's modification time, following no link.
+pub(super) fn set_modified(path: &Path, at: SystemTime) -> io::Result<()> {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let times = Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec {
+            tv_sec: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: since.subsec_nanos().into(),
+        },
+    };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 /// Where unreadable files go, for a person to look at.

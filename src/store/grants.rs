@@ -4,7 +4,7 @@
 //! loss costs one request to the registry.
 
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,14 +13,15 @@ use super::error::FileError;
 use super::trees::Shared;
 use crate::credentials::Identity;
 use crate::reference::{Digest, Repository};
+use crate::stamp::Stamp;
 
 const VERSION: u32 = 1;
 
 /// The most identities that one grant names; kubelet's records have the same limit.
 pub(super) const MAX_IDENTITIES: usize = 100;
 
-#[derive(Serialize, Deserialize)]
-struct Document {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Document {
     version: u32,
     repository: Repository,
     digest: Digest,
@@ -43,19 +44,19 @@ fn path(shared: &Shared, repository: &Repository, digest: &Digest) -> PathBuf {
     shared.layout.grants.join(file_name(repository, digest))
 }
 
-/// With when it was written or was last good for something.
+/// With what its file is: it was written, or last good for something, when that was modified.
 fn load(
     shared: &Shared,
     repository: &Repository,
     digest: &Digest,
-) -> Result<Option<(Document, SystemTime)>, FileError> {
+) -> Result<Option<(Arc<Document>, Stamp)>, FileError> {
     let is_ours = |document: &Document| {
         document.version == VERSION
             && document.repository == *repository
             && document.digest == *digest
     };
     let path = path(shared, repository, digest);
-    atomic::read_dated(&path, &shared.quarantine, atomic::json(is_ours))
+    shared.grants.read(&path, &shared.quarantine, atomic::json(is_ours))
 }
 
 /// The caller holds the lock on grants: this reads, changes and writes.
@@ -72,11 +73,14 @@ pub(super) fn add(
         everyone: false,
         identities: Vec::new(),
     };
-    let (mut document, written) =
-        load(shared, repository, digest)?.map_or_else(|| (new(), None), |(d, at)| (d, Some(at)));
+    let (mut document, stamp) = match load(shared, repository, digest)? {
+        Some((document, stamp)) => (Arc::unwrap_or_clone(document), Some(stamp)),
+        None => (new(), None),
+    };
+    let path = path(shared, repository, digest);
     let keep = || {
-        if let Some(written) = written {
-            atomic::keep(&path(shared, repository, digest), written);
+        if let Some(stamp) = &stamp {
+            atomic::keep(&path, stamp);
         }
     };
     if document.everyone {
@@ -100,7 +104,9 @@ pub(super) fn add(
     let excess = document.identities.len().saturating_sub(MAX_IDENTITIES);
     document.identities.drain(..excess);
     let name = file_name(repository, digest);
-    atomic::write_json(&shared.layout.grants, &name, &document, Durability::Cached)
+    let written = atomic::write_json(&shared.layout.grants, &name, &document, Durability::Cached);
+    shared.grants.forget(&path);
+    written
 }
 
 pub(super) fn covers(
@@ -109,7 +115,7 @@ pub(super) fn covers(
     digest: &Digest,
     identities: &[Identity],
 ) -> Result<bool, FileError> {
-    let Some((document, written)) = load(shared, repository, digest)? else {
+    let Some((document, stamp)) = load(shared, repository, digest)? else {
         return Ok(false);
     };
     let is_covered = document.everyone
@@ -119,7 +125,7 @@ pub(super) fn covers(
         });
     // Who is refused keeps nothing.
     if is_covered {
-        atomic::keep(&path(shared, repository, digest), written);
+        atomic::keep(&path(shared, repository, digest), &stamp);
     }
     Ok(is_covered)
 }
@@ -136,7 +142,7 @@ pub(super) fn exists(
     repository: &Repository,
     digest: &Digest,
 ) -> Result<bool, FileError> {
-    let Some((_, written)) = load(shared, repository, digest)? else { return Ok(false) };
-    atomic::keep(&path(shared, repository, digest), written);
+    let Some((_, stamp)) = load(shared, repository, digest)? else { return Ok(false) };
+    atomic::keep(&path(shared, repository, digest), &stamp);
     Ok(true)
 }

@@ -24,6 +24,7 @@ pub mod label;
 mod layout;
 mod lock;
 mod manifests;
+mod memory;
 mod open;
 mod peek;
 mod records;
@@ -44,6 +45,7 @@ use std::time::{Duration, SystemTime};
 use crate::credentials::{Identity, Salt};
 use crate::observability::metrics::Stored;
 use crate::reference::{Digest, Reference, Repository};
+use crate::stamp::Stamp;
 
 use layout::Layout;
 use lock::Lock;
@@ -93,7 +95,7 @@ impl Store {
         let salt = open::salt(&shared)?;
         open::empty_staging(&shared)?;
         open::prune_quarantine(&shared)?;
-        let records = records::list(&shared)?;
+        let records = records::tidy(&shared)?;
         for record in &records {
             shared.index.restore(record);
         }
@@ -228,7 +230,17 @@ impl Store {
 
     /// A body that was kept, verified once more.
     pub fn manifest(&self, digest: &Digest) -> Option<Vec<u8>> {
-        or_none(manifests::get(&self.shared, digest))
+        self.read_manifest(digest).map(|(body, _)| body)
+    }
+
+    /// The same, and what its file was, for [`has_read`](Self::has_read).
+    pub(crate) fn read_manifest(&self, digest: &Digest) -> Option<(Vec<u8>, Stamp)> {
+        or_none(manifests::read(&self.shared, digest))
+    }
+
+    /// Whether a body is still there as it was read before. Does not read it.
+    pub(crate) fn has_read(&self, digest: &Digest, stamp: &Stamp) -> bool {
+        manifests::is_as_read(&self.shared, digest, stamp)
     }
 
     /// Remembers what a reference resolved to, now.

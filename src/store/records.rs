@@ -141,9 +141,14 @@ fn file_name(volume_id: &str) -> String {
     }
 }
 
+/// A first record is written in its place: until its line ends it is not there. One that is there is
+/// replaced.
 pub(super) fn put(shared: &Shared, record: &Record) -> Result<(), FileError> {
-    let name = file_name(&record.volume_id);
-    atomic::write_json(&shared.layout.records, &name, record, Durability::Cached)
+    let (dir, name) = (&shared.layout.records, file_name(&record.volume_id));
+    match atomic::create_json(&dir.join(&name), record)? {
+        true => Ok(()),
+        false => atomic::write_json(dir, &name, record, Durability::Cached),
+    }
 }
 
 /// Adds that the volume of a record is mounted, as a line of its own: a new file for each publish
@@ -168,17 +173,22 @@ pub(super) fn damaged(shared: &Shared, volume_id: &str, key: &str) -> Result<(),
 
 /// The record in a file: a document, a line for its mount once it was made, and one for what was
 /// found out later. What has no end is
-/// not there: the driver died while it wrote it, and what it has mounted is undone.
-fn parse(bytes: &[u8], is_ours: impl FnOnce(&Record) -> bool) -> Result<Record, String> {
+/// not there: the driver died while it wrote it, and what it has mounted is undone. Before the end of
+/// the document it has mounted nothing, and there is no record.
+fn parse(bytes: &[u8], is_ours: impl FnOnce(&Record) -> bool) -> Result<Option<Record>, String> {
     let (document, more) = match bytes.iter().position(|byte| *byte == b'\n') {
-        Some(end) => (&bytes[..end], &bytes[end + 1..]),
-        None => (bytes, &[][..]),
+        Some(end) => (&bytes[..end], Some(&bytes[end + 1..])),
+        None => (bytes, None),
     };
-    let mut record: Record = serde_json::from_slice(document).map_err(|error| error.to_string())?;
+    let mut record: Record = match serde_json::from_slice(document) {
+        Ok(record) => record,
+        Err(error) if more.is_none() && error.is_eof() => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
     if record.version != RECORD_VERSION || !is_ours(&record) {
         return Err(atomic::NOT_OURS.into());
     }
-    let lines = more.split_inclusive(|byte| *byte == b'\n');
+    let lines = more.unwrap_or_default().split_inclusive(|byte| *byte == b'\n');
     for line in lines.filter_map(|line| line.strip_suffix(b"\n")) {
         match serde_json::from_slice(line).map_err(|error| error.to_string())? {
             Line::Mounted(_) if record.mount.is_some() => return Err("it is mounted twice".into()),
@@ -190,13 +200,13 @@ fn parse(bytes: &[u8], is_ours: impl FnOnce(&Record) -> bool) -> Result<Record, 
             Line::Found(line) => record.damaged = Some(line.damaged.into_owned()),
         }
     }
-    Ok(record)
+    Ok(Some(record))
 }
 
 pub(super) fn get(shared: &Shared, volume_id: &str) -> Result<Option<Record>, FileError> {
     let path = shared.layout.records.join(file_name(volume_id));
     let is_ours = |record: &Record| record.volume_id == volume_id;
-    atomic::read(&path, &shared.quarantine, |bytes| parse(&bytes, is_ours))
+    Ok(atomic::read(&path, &shared.quarantine, |bytes| parse(&bytes, is_ours))?.flatten())
 }
 
 pub(super) fn remove(shared: &Shared, volume_id: &str) -> Result<(), FileError> {
@@ -210,15 +220,32 @@ pub(super) fn count(shared: &Shared) -> Result<u64, FileError> {
 
 /// All records, in the order of their file names.
 pub(super) fn list(shared: &Shared) -> Result<Vec<Record>, FileError> {
+    Ok(read_all(shared)?.0)
+}
+
+/// The same, and away with what a dead driver has begun to write. To be called while nobody writes.
+pub(super) fn tidy(shared: &Shared) -> Result<Vec<Record>, FileError> {
+    let (records, unfinished) = read_all(shared)?;
+    unfinished.iter().try_for_each(|path| atomic::remove(path))?;
+    Ok(records)
+}
+
+/// All records, and the files that have no whole one.
+fn read_all(shared: &Shared) -> Result<(Vec<Record>, Vec<PathBuf>), FileError> {
     let names = names(shared)?;
     let dir = &shared.layout.records;
-    let mut records = Vec::with_capacity(names.len());
+    let (mut records, mut unfinished) = (Vec::with_capacity(names.len()), Vec::new());
     for name in names {
         let is_ours = |record: &Record| name == *file_name(&record.volume_id);
         let path = dir.join(&name);
-        records.extend(atomic::read(&path, &shared.quarantine, |bytes| parse(&bytes, is_ours))?);
+        let found = atomic::read(&path, &shared.quarantine, |bytes| parse(&bytes, is_ours))?;
+        match found {
+            Some(Some(record)) => records.push(record),
+            Some(None) => unfinished.push(path),
+            None => {}
+        }
     }
-    Ok(records)
+    Ok((records, unfinished))
 }
 
 /// The names of the records' files, sorted.
@@ -258,7 +285,7 @@ pub(super) fn peek(dir: &Path) -> io::Result<(Vec<Record>, Vec<PathBuf>)> {
     for path in paths {
         match atomic::read_file(&path) {
             Ok((bytes, _)) => match parse(&bytes, |_| true) {
-                Ok(record) => records.push(record),
+                Ok(record) => records.extend(record),
                 Err(_) => odd.push(path),
             },
             // Its volume has ended meanwhile.

@@ -20,8 +20,8 @@ pub struct ReferenceRecord {
     pub resolved_at: u64,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Document {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Document {
     version: u32,
     reference: Reference,
     digest: Digest,
@@ -43,8 +43,10 @@ pub(super) fn put(
         digest: digest.clone(),
         resolved_at: now(),
     };
-    let name = file_name(reference);
-    atomic::write_json(&shared.layout.references, &name, &document, Durability::Cached)
+    let (directory, name) = (&shared.layout.references, file_name(reference));
+    let written = atomic::write_json(directory, &name, &document, Durability::Cached);
+    shared.references.forget(&directory.join(name));
+    written
 }
 
 pub(super) fn get(
@@ -55,8 +57,12 @@ pub(super) fn get(
     // Compared as texts: `x` and `x:latest` are one reference.
     let text = reference.to_string();
     let is_ours = |d: &Document| d.version == VERSION && d.reference.to_string() == text;
-    let found = atomic::read_used(&path, &shared.quarantine, atomic::json(is_ours))?;
-    Ok(found.map(|d| ReferenceRecord { digest: d.digest, resolved_at: d.resolved_at }))
+    let found = shared.references.read(&path, &shared.quarantine, atomic::json(is_ours))?;
+    Ok(found.map(|(document, stamp)| {
+        atomic::keep(&path, &stamp);
+        let Document { digest, resolved_at, .. } = &*document;
+        ReferenceRecord { digest: digest.clone(), resolved_at: *resolved_at }
+    }))
 }
 
 /// What a file's reference resolved to.

@@ -19,8 +19,9 @@ use super::error::OpenError;
 use super::index::Index;
 use super::layout::{self, Layout};
 use super::lock::Lock;
+use super::memory::Memory;
 use super::remove::remove_tree;
-use super::sums;
+use super::{grants, references, sums};
 use crate::artifact::skill::Shape;
 use crate::reference::{Digest, Repository};
 
@@ -142,8 +143,7 @@ impl StoredTree {
     pub(super) fn note_use(&self) {
         let description = self.path.with_extension("json");
         let at = SystemTime::UNIX_EPOCH + Duration::from_nanos(self.used_at());
-        let noted = fs::File::open(&description).and_then(|file| file.set_modified(at));
-        if let Err(error) = noted {
+        if let Err(error) = atomic::set_modified(&description, at) {
             tracing::debug!(tree = self.info.key, %error, "cannot note a tree's last use");
         }
     }
@@ -178,6 +178,8 @@ pub(super) struct Shared {
     pub(super) layout: Layout,
     pub(super) boot_id: String,
     pub(super) quarantine: Quarantine,
+    pub(super) references: Memory<references::Document>,
+    pub(super) grants: Memory<grants::Document>,
     pub(super) trees_fd: OwnedFd,
     pub(super) staging_fd: OwnedFd,
     /// Held while a tree goes from staging into the index.
@@ -198,6 +200,8 @@ impl Shared {
         };
         Ok(Self {
             quarantine: Quarantine::new(layout.quarantine.clone()),
+            references: Memory::default(),
+            grants: Memory::default(),
             trees_fd: directory(&layout.trees)?,
             staging_fd: directory(&layout.staging)?,
             commit: Mutex::new(()),

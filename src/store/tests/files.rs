@@ -78,7 +78,15 @@ fn a_record_is_published_once_its_last_line_has_an_end() {
     let mount = MountIdentity { boot_id: "b".into(), dev: u64::MAX, ino: 2 };
     store.put_mounted("v1", Seal::Bind, &mount).unwrap();
     let whole = fs::read(&path).unwrap();
-    for end in first..whole.len() {
+    for end in 0..first - 1 {
+        fs::write(&path, &whole[..end]).unwrap();
+        assert_eq!(store.record("v1").unwrap(), None, "{end} bytes");
+        assert_eq!(store.records().unwrap(), []);
+        assert_eq!(peek_records(&state.root).unwrap(), (vec![], vec![]));
+    }
+    // Whoever publishes again does not mind.
+    store.put_record(&begun).unwrap();
+    for end in first - 1..whole.len() {
         fs::write(&path, &whole[..end]).unwrap();
         assert_eq!(store.record("v1").unwrap().unwrap(), begun, "{end} bytes");
     }
@@ -88,8 +96,12 @@ fn a_record_is_published_once_its_last_line_has_an_end() {
     assert_eq!(store.record("v1").unwrap().unwrap(), published);
     assert_eq!(peek_records(&state.root).unwrap(), (vec![published.clone()], vec![]));
     drop(store);
+    // Nothing was mounted for one that was not begun to its end.
+    fs::write(state.path("volumes/v2.json"), &whole[..first / 2]).unwrap();
     let store = state.open();
     assert_eq!(store.records().unwrap(), [published]);
+    assert_eq!(state.names("volumes"), ["v1.json"]);
+    assert_eq!(state.names("quarantine"), [""; 0]);
     // The next publish begins anew.
     store.put_record(&record("v1")).unwrap();
     assert_eq!(store.record("v1").unwrap().unwrap(), record("v1"));
