@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use crate::machine;
 use crate::options::Options;
-use crate::registry::Registry;
+use crate::registry::{Kind, Registry};
 use crate::skills::{Compressed, Size, sizes};
 use crate::tools::Tools;
 
@@ -18,8 +18,10 @@ pub(crate) struct Bench {
     pub(crate) tools: Tools,
     pub(crate) artifacts: Vec<Artifact>,
     work: tempfile::TempDir,
+    /// Whether nothing is removed before the end.
     keeps: bool,
     next: Cell<u32>,
+    asked: Cell<usize>,
 }
 
 /// A skill in the registry.
@@ -38,6 +40,15 @@ pub(crate) const VARIANTS: &str = "bench/small-variants";
 /// Eight large ones.
 pub(crate) const LARGE_VARIANTS: &str = "bench/large-variants";
 
+/// The repository of small skills that nobody has asked for: a registry that has served something
+/// before is faster. Its last name is that of the directory in them.
+pub(crate) fn fresh(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Image => "bench/images/small",
+        Kind::Artifact => "bench/artifacts/small",
+    }
+}
+
 impl Bench {
     pub(crate) fn new(options: Options) -> Self {
         let runtime = Runtime::new().unwrap();
@@ -47,7 +58,17 @@ impl Bench {
         let tools = Tools::find();
         let artifacts = Vec::new();
         let keeps = machine::journal(work.path()) == Some(false);
-        Self { options, runtime, registry, tools, artifacts, work, keeps, next: Cell::new(0) }
+        Self {
+            options,
+            runtime,
+            registry,
+            tools,
+            artifacts,
+            work,
+            keeps,
+            next: Cell::new(0),
+            asked: Cell::new(0),
+        }
     }
 
     /// Makes the skills and pushes them.
@@ -62,8 +83,15 @@ impl Bench {
                     if compressed == Compressed::Gzip {
                         registry.oras(&repository, "oras", &layer).await;
                         match number {
-                            0 => registry.variants(VARIANTS, &layer, self.options.crowd()).await,
-                            2 => registry.variants(LARGE_VARIANTS, &layer, 8).await,
+                            0 => {
+                                let crowd = self.options.crowd();
+                                registry.variants(VARIANTS, Kind::Image, &layer, crowd).await;
+                                for kind in [Kind::Image, Kind::Artifact] {
+                                    let count = self.options.fresh();
+                                    registry.variants(fresh(kind), kind, &layer, count).await;
+                                }
+                            }
+                            2 => registry.variants(LARGE_VARIANTS, Kind::Image, &layer, 8).await,
                             _ => {}
                         }
                     }
@@ -79,6 +107,13 @@ impl Bench {
     pub(crate) fn artifact(&self, name: &str, compressed: Compressed) -> &Artifact {
         let mut all = self.artifacts.iter();
         all.find(|a| a.size.name == name && a.compressed == compressed).unwrap()
+    }
+
+    /// The tag of a small skill, in the repositories of [`fresh`], that nobody has asked for.
+    pub(crate) fn unasked(&self) -> String {
+        self.asked.set(self.asked.get() + 1);
+        assert!(self.asked.get() <= self.options.fresh(), "there are no more");
+        self.asked.get().to_string()
     }
 
     /// Where everything lies.

@@ -5,18 +5,19 @@ use std::time::Instant;
 
 use tokio::process::Command;
 
-use crate::bench::{Artifact, Bench, VARIANTS};
+use crate::bench::{Artifact, Bench, fresh};
 use crate::containerd::Containerd;
 use crate::contest::{Contest, Contestant, Round};
 use crate::driver::{Driver, trust};
 use crate::process::{run, without_settings};
-use crate::registry::Access;
+use crate::registry::{Access, Kind};
 use crate::skills::Compressed;
 use crate::{floors, peers};
 
 /// Names that targets look for.
 pub(crate) const PUBLISH: &str = "publish";
-pub(crate) const CONNECTED: &str = "publish, connection kept";
+pub(crate) const CONNECTED: &str = "publish what `oras pull` takes, connection kept";
+const CONNECTED_IMAGE: &str = "publish, connection kept";
 pub(crate) const SECURED: &str = "20 KB, TLS + password";
 
 /// A contest for each skill.
@@ -38,8 +39,9 @@ pub(crate) fn contests(bench: &Bench) -> Vec<Contest> {
             Contestant::new("skillmount pull", || pull(bench, access, artifact)),
         ];
         if name == "small" {
-            contestants.push(connected(bench, access));
-            contestants.push(floors::kept_connection(bench, access, artifact));
+            contestants.push(connected(bench, access, Kind::Artifact));
+            contestants.push(connected(bench, access, Kind::Image));
+            contestants.push(floors::kept_connection(bench, access));
         }
         contestants.extend(peers::contestants(bench, access, artifact));
         if Containerd::can_start(bench) && access.login.is_none() {
@@ -79,24 +81,29 @@ pub(crate) fn publish(bench: &Bench, access: &Access, artifact: &Artifact) -> Ro
     if shown { Ok(took) } else { Err("the volume shows no SKILL.md".into()) }
 }
 
-/// The call to a driver that has a connection, and leave to read the repository: another image
-/// each time.
-pub(crate) fn connected<'a>(bench: &'a Bench, access: &'a Access) -> Contestant<'a> {
+/// The call to a driver that has a connection, and leave to read the repository: another skill
+/// each time, which nobody has asked the registry for.
+pub(crate) fn connected<'a>(bench: &'a Bench, access: &'a Access, kind: Kind) -> Contestant<'a> {
     let mut driver = None;
-    let mut tag = 0;
-    Contestant::new(CONNECTED, move || {
-        let driver = driver.get_or_insert_with(|| Driver::start(bench, access));
-        for _ in 0..2 {
-            tag += 1;
-            let volume = driver.volume(VARIANTS, &tag.to_string());
+    let name = match kind {
+        Kind::Artifact => CONNECTED,
+        Kind::Image => CONNECTED_IMAGE,
+    };
+    Contestant::new(name, move || {
+        let publish = |driver: &Driver<'_>| {
+            let volume = driver.volume(fresh(kind), &bench.unasked());
+            bench.settle();
             let took = driver.publish(&volume);
             driver.unpublish(&volume);
-            // The first only makes the connection.
-            if tag > 1 {
-                return Ok(took);
-            }
-        }
-        Err("no round was measured".into())
+            took
+        };
+        let driver = driver.get_or_insert_with(|| {
+            let driver = Driver::start(bench, access);
+            // This makes the connection.
+            publish(&driver);
+            driver
+        });
+        Ok(publish(driver))
     })
 }
 

@@ -1,14 +1,16 @@
 //! `skillmount node` in a process of its own, and kubelet's calls.
 
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use skillmount::csi::v1::ProbeRequest;
 use tokio::process::Command;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::bench::Bench;
+use crate::caller::Caller;
 use crate::process::{Server, without_settings};
 use crate::registry::{Access, Login};
 use crate::support::driver::{Client, Volume};
@@ -21,9 +23,12 @@ pub(crate) struct Driver<'a> {
     /// Not below the root, whose path may be too long for a socket.
     socket: tempfile::TempDir,
     server: Server,
+    /// For one call after the other.
+    caller: RefCell<Caller>,
+    /// For many at once.
     pub(crate) client: Client,
-    /// The caller's, in this thread: one that changes threads would be measured with the driver.
-    pub(crate) caller: Runtime,
+    /// The client's, in this thread: one that changes threads would be measured with the driver.
+    pub(crate) alone: Runtime,
 }
 
 /// The command, with its state below `root`.
@@ -65,13 +70,17 @@ impl<'a> Driver<'a> {
         let mut command = node(binary, access, &root, &path);
         let ready = |line: &str| line.contains(r#""serving""#).then_some(());
         let (server, ()) = bench.runtime.block_on(Server::start(&mut command, ready));
-        let caller = Builder::new_current_thread().enable_all().build().unwrap();
-        let client = caller.block_on(async {
+        let caller = RefCell::new(Caller::connect(&path));
+        let alone = Builder::new_current_thread().enable_all().build().unwrap();
+        let client = alone.block_on(async {
             let client = Client::connect(&path).await;
             client.identity().probe(ProbeRequest {}).await.unwrap();
             client
         });
-        Self { bench, access: access.clone(), root, socket, server, client, caller }
+        let access = access.clone();
+        let driver = Self { bench, access, root, socket, server, caller, client, alone };
+        driver.probe();
+        driver
     }
 
     /// A volume of its own id, whose target's parent exists.
@@ -85,23 +94,28 @@ impl<'a> Driver<'a> {
     }
 
     pub(crate) fn publish(&self, volume: &Volume) -> Duration {
-        let start = Instant::now();
-        self.caller.block_on(self.client.publish(volume)).unwrap();
-        start.elapsed()
+        let request = volume.publish();
+        let took = self.caller.borrow_mut().call("/csi.v1.Node/NodePublishVolume", &request);
+        took.unwrap_or_else(|| {
+            // It is refused once more, in words.
+            let refused = self.alone.block_on(self.client.publish(volume));
+            panic!("{} was refused: {refused:?}", volume.id)
+        })
     }
 
     pub(crate) fn unpublish(&self, volume: &Volume) -> Duration {
-        let start = Instant::now();
-        self.caller.block_on(self.client.unpublish(volume)).unwrap();
-        start.elapsed()
+        let request = volume.unpublish();
+        let took = self.caller.borrow_mut().call("/csi.v1.Node/NodeUnpublishVolume", &request);
+        took.unwrap_or_else(|| {
+            let refused = self.alone.block_on(self.client.unpublish(volume));
+            panic!("{} was refused: {refused:?}", volume.id)
+        })
     }
 
     /// A call that does nothing.
     pub(crate) fn probe(&self) -> Duration {
-        let start = Instant::now();
-        let probe = async { self.client.identity().probe(ProbeRequest {}).await };
-        self.caller.block_on(probe).unwrap();
-        start.elapsed()
+        let took = self.caller.borrow_mut().call("/csi.v1.Identity/Probe", &ProbeRequest {});
+        took.expect("a driver that serves")
     }
 
     /// A line of `/proc/PID/status` in KiB: `VmRSS`, or `VmHWM` for the most it ever was.
@@ -126,10 +140,9 @@ impl<'a> Driver<'a> {
 
     /// Ends it. Returns where its state is; what is published stays mounted.
     pub(crate) fn leave(self) -> PathBuf {
-        let Self { bench, socket, root, server, client, caller, .. } = self;
+        let Self { bench, socket, root, server, caller, client, alone, .. } = self;
         // The driver asks who is connected to go, and nobody would answer.
-        drop(client);
-        drop(caller);
+        drop((caller, client, alone));
         bench.runtime.block_on(server.stop());
         socket.close().unwrap();
         root

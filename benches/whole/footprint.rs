@@ -132,7 +132,7 @@ fn peak(bench: &Bench, binary: &Path, references: &[(&str, String)]) -> u64 {
     let volumes: Vec<_> =
         references.iter().map(|(repository, tag)| driver.volume(repository, tag)).collect();
     let publish = async |volume| driver.client.publish(volume).await.unwrap();
-    driver.caller.block_on(join_all(volumes.iter().map(publish)));
+    driver.alone.block_on(join_all(volumes.iter().map(publish)));
     let memory = driver.memory("VmHWM");
     volumes.iter().for_each(|volume| _ = driver.unpublish(volume));
     driver.stop();

@@ -14,6 +14,7 @@
 
 mod bench;
 mod book;
+mod caller;
 mod cold;
 mod containerd;
 mod contest;

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use clap::{Parser, ValueEnum};
 
+use crate::trips;
+
 /// Measures the driver, the tools that people would use instead, and the floors, in one run.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "whole")]
@@ -77,6 +79,13 @@ impl Options {
     /// Rounds of a contest, or the few of a quick run.
     pub(crate) fn rounds(&self, wanted: usize) -> usize {
         if self.quick { 3 } else { wanted }
+    }
+
+    /// How many small skills are needed that nobody has asked for: by three contestants in two cold
+    /// contests, and by two in four contests of round trips, each of which has a round that does not
+    /// count and one that makes the connection.
+    pub(crate) fn fresh(&self) -> usize {
+        2 * 3 * (self.rounds(self.rounds) + 2) + 4 * 2 * (self.rounds(trips::ROUNDS) + 2)
     }
 
     /// How many volumes there are at most.

@@ -30,7 +30,11 @@ pub(crate) fn text(report: &Report) -> String {
              verifies nothing.",
             cold(report),
         ),
-        ("On the node", "All times are those of the caller, over the socket.", warm(report)),
+        (
+            "On the node",
+            "All times are those of a caller, over the socket, that takes next to nothing itself.",
+            warm(report),
+        ),
         (
             "Round trips",
             "The 20 KB skill over the loopback, and through a relay that makes each round trip 20 \

@@ -27,6 +27,15 @@ pub(crate) struct Access {
     pub(crate) login: Option<Login>,
 }
 
+/// What a skill is in a registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A container image, whose config may say what its layers are.
+    Image,
+    /// What `oras push DIRECTORY` makes and `oras pull` takes: a manifest and a layer.
+    Artifact,
+}
+
 /// What a registry with TLS asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Login {
@@ -154,21 +163,25 @@ impl Registry {
     }
 
     /// Pushes a layer as `oras push DIRECTORY` does.
-    pub(crate) async fn oras(&self, repository: &str, tag: &str, layer: &Layer) {
+    pub(crate) async fn oras(&self, repository: &str, tag: &str, layer: &Layer) -> String {
         let annotations = json!({
             "org.opencontainers.image.title": repository.rsplit('/').next(),
             "io.deis.oras.content.unpack": "true",
             "io.deis.oras.content.digest": layer.diff_id,
         });
         let config = ("application/vnd.oci.empty.v1+json", b"{}".to_vec());
-        self.manifest(repository, tag, config, layer, annotations).await;
+        self.manifest(repository, tag, config, layer, annotations).await
     }
 
-    /// Pushes `count` images of the same files in other bytes: tags 1 to `count`.
-    pub(crate) async fn variants(&self, repository: &str, layer: &Layer, count: usize) {
+    /// Pushes `count` images, or what `oras push` makes, of the same files in other bytes: tags 1 to
+    /// `count`.
+    pub(crate) async fn variants(&self, repository: &str, kind: Kind, layer: &Layer, count: usize) {
         let push = |number: usize| async move {
-            let variant = layer.variant(number.try_into().unwrap());
-            self.image(repository, &number.to_string(), &variant).await;
+            let (variant, tag) = (layer.variant(number.try_into().unwrap()), number.to_string());
+            match kind {
+                Kind::Image => drop(self.image(repository, &tag, &variant).await),
+                Kind::Artifact => drop(self.oras(repository, &tag, &variant).await),
+            }
         };
         stream::iter(1..=count).for_each_concurrent(4, push).await;
     }

@@ -33,7 +33,7 @@ pub(crate) fn measure(bench: &Bench) -> Sharing {
         let volumes = [(); 2].map(|()| driver.volume(&artifact.repository, "image"));
         let [first, second] = &volumes;
         let tenth = before + artifact.layer_bytes as u64 / 10;
-        let ready = driver.caller.block_on(async {
+        let ready = driver.alone.block_on(async {
             let first = async {
                 driver.client.publish(first).await.unwrap();
                 Instant::now()

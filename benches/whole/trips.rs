@@ -8,14 +8,15 @@ use crate::bench::{Artifact, Bench};
 use crate::contest::{Contest, Contestant};
 use crate::driver::Driver;
 use crate::proxy::Proxy;
-use crate::registry::Access;
+use crate::registry::{Access, Kind};
 use crate::skills::Compressed;
 use crate::{cold, peers};
 
 /// What one costs here.
 pub(crate) const ROUND_TRIP: Duration = Duration::from_millis(20);
 
-const ROUNDS: usize = 5;
+/// Of each contest.
+pub(crate) const ROUNDS: usize = 5;
 
 /// One way of asking, over the loopback and over a longer way.
 #[derive(Debug, Serialize)]
@@ -66,7 +67,8 @@ fn contestants<'a>(
 ) -> Vec<Contestant<'a>> {
     let mut all = vec![
         Contestant::new("publish, driver just started", || cold::publish(bench, access, artifact)),
-        cold::connected(bench, access),
+        cold::connected(bench, access, Kind::Artifact),
+        cold::connected(bench, access, Kind::Image),
         stored(bench, access, artifact, "publish, stored", "IfNotPresent"),
         stored(bench, access, artifact, "publish, stored, `pullPolicy: Always`", "Always"),
     ];

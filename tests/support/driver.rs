@@ -275,11 +275,7 @@ impl Client {
     }
 
     pub async fn unpublish(&self, volume: &Volume) -> Result<(), Status> {
-        let request = NodeUnpublishVolumeRequest {
-            volume_id: volume.id.clone(),
-            target_path: volume.target.display().to_string(),
-        };
-        self.node().node_unpublish_volume(request).await.map(drop)
+        self.node().node_unpublish_volume(volume.unpublish()).await.map(drop)
     }
 }
 
@@ -356,6 +352,13 @@ impl Volume {
             secrets: self.secrets.clone(),
             volume_context,
             ..Default::default()
+        }
+    }
+
+    pub fn unpublish(&self) -> NodeUnpublishVolumeRequest {
+        NodeUnpublishVolumeRequest {
+            volume_id: self.id.clone(),
+            target_path: self.target.display().to_string(),
         }
     }
 }
