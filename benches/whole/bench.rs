@@ -40,8 +40,7 @@ pub(crate) const VARIANTS: &str = "bench/small-variants";
 /// Eight large ones.
 pub(crate) const LARGE_VARIANTS: &str = "bench/large-variants";
 
-/// The repository of small skills that nobody has asked for: a registry that has served something
-/// before is faster. Its last name is that of the directory in them.
+/// The repository of small skills that no driver has. Its last name is that of the directory in them.
 pub(crate) fn fresh(kind: Kind) -> &'static str {
     match kind {
         Kind::Image => "bench/images/small",
@@ -109,8 +108,8 @@ impl Bench {
         all.find(|a| a.size.name == name && a.compressed == compressed).unwrap()
     }
 
-    /// The tag of a small skill, in the repositories of [`fresh`], that nobody has asked for.
-    pub(crate) fn unasked(&self) -> String {
+    /// The tag of a small skill, in the repositories of [`fresh`], that no driver has.
+    pub(crate) fn unpublished(&self) -> String {
         self.asked.set(self.asked.get() + 1);
         assert!(self.asked.get() <= self.options.fresh(), "there are no more");
         self.asked.get().to_string()

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Instant;
 
-use bytes::Bytes;
-use serde_json::Value;
 use skillmount::mount::{KernelMounter, MountOptions, Mounter};
 
 use crate::bench::{Artifact, Bench, fresh};
@@ -49,30 +47,19 @@ pub(crate) fn piped<'a>(
     })
 }
 
-/// The manifest and the layer over a connection that is there: no process, nothing written. Of a
-/// skill that nobody has asked for, as a publish has it.
+/// The manifest and the layer over a connection that is there: no process, nothing written.
 pub(crate) fn kept_connection<'a>(bench: &'a Bench, access: &'a Access) -> Contestant<'a> {
     let client = access.client();
     let repository = fresh(Kind::Artifact);
-    let any = access.url(repository, "manifests/1");
     Contestant::new("floor: manifest and blob, kept connection", move || {
-        let get = async |url: &str| -> Result<Bytes, String> {
-            let answer = access.get(&client, url).send().await.map_err(|e| e.to_string())?;
-            let answer = answer.error_for_status().map_err(|e| e.to_string())?;
-            answer.bytes().await.map_err(|e| e.to_string())
-        };
-        let manifest = access.url(repository, &format!("manifests/{}", bench.unasked()));
+        let tag = bench.unpublished();
         bench.settle();
         bench.runtime.block_on(async {
-            get(&any).await?;
+            // This makes the connection too.
+            access.all_of(&client, repository, &tag).await?;
             let start = Instant::now();
-            let manifest: Value = serde_json::from_slice(&get(&manifest).await?).unwrap();
-            let layer = &manifest["layers"][0];
-            let digest = layer["digest"].as_str().unwrap();
-            let bytes = get(&access.url(repository, &format!("blobs/{digest}"))).await?.len();
-            let took = start.elapsed();
-            let all = layer["size"].as_u64() == Some(bytes as u64);
-            if all { Ok(took) } else { Err(format!("{bytes} bytes of {layer}")) }
+            access.manifest_and_layer(&client, repository, &tag).await?;
+            Ok(start.elapsed())
         })
     })
 }

@@ -81,7 +81,7 @@ impl Options {
         if self.quick { 3 } else { wanted }
     }
 
-    /// How many small skills are needed that nobody has asked for: by three contestants in two cold
+    /// How many small skills are needed that no driver has: by three contestants in two cold
     /// contests, and by two in four contests of round trips, each of which has a round that does not
     /// count and one that makes the connection.
     pub(crate) fn fresh(&self) -> usize {

@@ -38,7 +38,8 @@ pub(crate) fn text(report: &Report) -> String {
         (
             "Round trips",
             "The 20 KB skill over the loopback, and through a relay that makes each round trip 20 \
-             ms long, the handshake of TCP included. The count is the difference, in round trips.",
+             ms long, the handshake of TCP included: the shortest of nine. The count is the difference, in \
+             round trips.",
             trips(report),
         ),
         (

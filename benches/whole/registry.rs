@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use skillmount::reference::Digest;
@@ -75,12 +76,57 @@ impl Access {
         builder.build().unwrap()
     }
 
-    pub(crate) fn get(&self, client: &reqwest::Client, url: &str) -> reqwest::RequestBuilder {
-        let request = client.get(url).header("Accept", MANIFEST);
-        match &self.login {
+    /// What is at a path of a repository, such as `manifests/latest`.
+    async fn get(
+        &self,
+        client: &reqwest::Client,
+        repository: &str,
+        path: &str,
+    ) -> Result<Bytes, String> {
+        let request = client.get(self.url(repository, path)).header("Accept", MANIFEST);
+        let request = match &self.login {
             Some(_) => request.basic_auth(USER, Some(PASSWORD)),
             None => request,
-        }
+        };
+        let answer = request.send().await.map_err(|e| e.to_string())?;
+        let answer = answer.error_for_status().map_err(|e| e.to_string())?;
+        answer.bytes().await.map_err(|e| e.to_string())
+    }
+
+    /// Gets a manifest and its layer, and nothing of them is checked. Returns the manifest.
+    pub(crate) async fn manifest_and_layer(
+        &self,
+        client: &reqwest::Client,
+        repository: &str,
+        tag: &str,
+    ) -> Result<Value, String> {
+        let manifest = self.get(client, repository, &format!("manifests/{tag}")).await?;
+        let manifest: Value = serde_json::from_slice(&manifest).map_err(|e| e.to_string())?;
+        self.blob(client, repository, &manifest["layers"][0]).await?;
+        Ok(manifest)
+    }
+
+    /// The same with the config.
+    pub(crate) async fn all_of(
+        &self,
+        client: &reqwest::Client,
+        repository: &str,
+        tag: &str,
+    ) -> Result<(), String> {
+        let manifest = self.manifest_and_layer(client, repository, tag).await?;
+        self.blob(client, repository, &manifest["config"]).await
+    }
+
+    async fn blob(
+        &self,
+        client: &reqwest::Client,
+        repository: &str,
+        descriptor: &Value,
+    ) -> Result<(), String> {
+        let digest = descriptor["digest"].as_str().ok_or("no digest")?;
+        let bytes = self.get(client, repository, &format!("blobs/{digest}")).await?.len();
+        let all = descriptor["size"].as_u64() == Some(bytes as u64);
+        if all { Ok(()) } else { Err(format!("{bytes} bytes of {descriptor}")) }
     }
 }
 
