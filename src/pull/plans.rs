@@ -16,6 +16,10 @@ const MOST: usize = 1024;
 /// The longest list of findings that is remembered, in bytes. An artifact decides how many it has.
 const MAX_FINDINGS: usize = 4 << 10;
 
+/// The most documents of one plan that are remembered, each of which is looked at again. An index
+/// decides how many children are compared; mostly it is a manifest, its config and an index.
+const MAX_DOCUMENTS: usize = 16;
+
 /// What is asked: of which manifest or index, in a repository with which last name, under which
 /// options.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,7 +56,8 @@ impl Plans {
     /// Remembers what was worked out.
     pub(super) fn put(&self, asked: Asked, planned: Planned) -> Arc<Planned> {
         let planned = Arc::new(planned);
-        if planned.findings.iter().map(String::len).sum::<usize>() <= MAX_FINDINGS {
+        let findings: usize = planned.findings.iter().map(String::len).sum();
+        if findings <= MAX_FINDINGS && planned.documents.len() <= MAX_DOCUMENTS {
             let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if known.len() >= MOST {
                 known.clear();
@@ -85,6 +90,9 @@ mod tests {
         assert_eq!(plans.get(&store, &asked), None);
         // What is too long is worked out each time.
         plans.put(asked.clone(), planned(vec!["x".repeat(MAX_FINDINGS + 1)]));
+        assert_eq!(plans.get(&store, &asked), None);
+        let many = vec![(digest.clone(), stamp.clone()); MAX_DOCUMENTS + 1];
+        plans.put(asked.clone(), Planned { documents: many, ..planned(vec![]) });
         assert_eq!(plans.get(&store, &asked), None);
         plans.put(asked.clone(), planned(vec!["odd".into()]));
         assert_eq!(plans.get(&store, &asked).unwrap().findings, ["odd"]);
