@@ -1,7 +1,7 @@
 //! Blobs on their way from the registry to the unpacker: async on one side, a blocking reader on
 //! the other, a short queue between them.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -238,8 +238,8 @@ struct Chunks {
     _read: oneshot::Sender<()>,
 }
 
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl BufRead for Chunks {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.chunk.is_empty() && !self.ended {
             self.room = None;
             match self.queue.blocking_recv() {
@@ -248,9 +248,19 @@ impl Read for Chunks {
                 Some((chunk, room)) => (self.chunk, self.room) = (chunk, room),
             }
         }
-        let length = buffer.len().min(self.chunk.len());
-        self.chunk.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
+        Ok(&self.chunk)
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.chunk.advance(count);
+    }
+}
+
+impl Read for Chunks {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
     }
 }
 

@@ -1,7 +1,7 @@
 //! One stage of a stream in a thread of its own, so that hashing, inflating and writing of a large
 //! layer keep several processors busy.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, Scope};
 
@@ -20,16 +20,29 @@ pub(super) trait Stage: Read {
     fn taken(&self) -> u64;
 }
 
-impl<S: Stage> Stage for &mut S {
+impl<S: Stage + ?Sized> Stage for &mut S {
     fn taken(&self) -> u64 {
         (**self).taken()
     }
 }
 
+impl<S: Stage> Stage for BufReader<S> {
+    fn taken(&self) -> u64 {
+        self.get_ref().taken()
+    }
+}
+
+/// A stage whose bytes are read where they are.
+pub(super) trait Buffered: Stage + BufRead {}
+
+impl<S: Stage + BufRead + ?Sized> Buffered for S {}
+
 /// What a stage read at one go.
 struct Block {
-    /// Nothing, at the end.
+    /// As long as a block is, whatever was read. Cleared once, not each time that it is used.
     bytes: Vec<u8>,
+    /// How many of them were read: none, at the end.
+    count: usize,
     /// What [`Stage::taken`] was after it.
     taken: u64,
 }
@@ -54,12 +67,12 @@ impl Ahead {
         let (empty, refill) = sync_channel(BLOCKS);
         for _ in 0..BLOCKS {
             // As many as fit.
-            drop(empty.try_send(Vec::with_capacity(BLOCK)));
+            drop(empty.try_send(vec![0; BLOCK]));
         }
         Builder::new().name("unpack".into()).spawn_scoped(scope, move || {
             run(stage, &refill, &fill);
         })?;
-        let block = Block { bytes: Vec::new(), taken: 0 };
+        let block = Block { bytes: Vec::new(), count: 0, taken: 0 };
         Ok(Self { full, empty, block, at: 0, ended: false })
     }
 }
@@ -71,20 +84,30 @@ impl Stage for Ahead {
     }
 }
 
-impl Read for Ahead {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.at == self.block.bytes.len() && !self.ended {
+impl BufRead for Ahead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.at == self.block.count && !self.ended {
             let next = self.full.recv().unwrap_or_else(|_| Err(io::Error::other("it ended early")));
             let used = std::mem::replace(&mut self.block, next?);
-            // After an end there is nobody to fill it.
-            drop(self.empty.try_send(used.bytes));
+            // The first was none of them, and after an end there is nobody to fill it.
+            if !used.bytes.is_empty() {
+                drop(self.empty.try_send(used.bytes));
+            }
             self.at = 0;
-            self.ended = self.block.bytes.is_empty();
+            self.ended = self.block.count == 0;
         }
-        let left = &self.block.bytes[self.at..];
-        let count = left.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&left[..count]);
+        Ok(&self.block.bytes[self.at..self.block.count])
+    }
+
+    fn consume(&mut self, count: usize) {
         self.at += count;
+    }
+}
+
+impl Read for Ahead {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
     }
 }
@@ -92,7 +115,6 @@ impl Read for Ahead {
 /// Reads until the end, an error, or nobody wants more.
 fn run(mut stage: impl Stage, refill: &Receiver<Vec<u8>>, fill: &SyncSender<io::Result<Block>>) {
     while let Ok(mut bytes) = refill.recv() {
-        bytes.resize(BLOCK, 0);
         let mut count = 0;
         let mut failed = None;
         // Decoders give little at a time, and handing on costs the same for much.
@@ -113,11 +135,10 @@ fn run(mut stage: impl Stage, refill: &Receiver<Vec<u8>>, fill: &SyncSender<io::
                 }
             }
         }
-        bytes.truncate(count);
         let taken = stage.taken();
         let is_last = count == 0;
         // What came before an error comes before it here too.
-        if (!is_last || failed.is_none()) && fill.send(Ok(Block { bytes, taken })).is_err() {
+        if (!is_last || failed.is_none()) && fill.send(Ok(Block { bytes, count, taken })).is_err() {
             return;
         }
         if let Some(error) = failed {

@@ -1,7 +1,7 @@
 //! A sink that writes below a directory, and cannot write anywhere else.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
@@ -15,7 +15,7 @@ use crate::artifact::tree::Node;
 
 use super::sink::{Sink, read_full};
 
-/// The write buffer, in bytes. Most files of a skill fit, and are one write.
+/// How much of two files is compared at once, in bytes.
 const BUFFER: usize = 128 << 10;
 
 /// Writes below a private directory.
@@ -29,7 +29,6 @@ pub struct DiskSink {
     root: OwnedFd,
     /// The directory that was used last: archives name files of one directory in a row.
     parent: Option<(TreePath, OwnedFd)>,
-    buffer: Vec<u8>,
 }
 
 const DIR: OFlags =
@@ -46,7 +45,7 @@ const CREATE: OFlags = OFlags::WRONLY
 impl DiskSink {
     /// Writes below the directory `root`, which is empty and nobody else's.
     pub fn new(root: OwnedFd) -> Self {
-        Self { root, parent: None, buffer: vec![0; BUFFER] }
+        Self { root, parent: None }
     }
 
     /// The directory.
@@ -147,18 +146,20 @@ impl Sink for DiskSink {
         path: &TreePath,
         executable: bool,
         mtime: Option<u64>,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> io::Result<u64> {
         let (parent, name) = self.parent(path)?;
         let mut file = File::from(openat(parent, name, CREATE, Mode::from_raw_mode(0o600))?);
         let mut size = 0;
         loop {
-            let count = read_full(content, &mut self.buffer)?;
-            file.write_all(&self.buffer[..count])?;
-            size += count as u64;
-            if count < self.buffer.len() {
+            let piece = content.fill_buf()?;
+            if piece.is_empty() {
                 break;
             }
+            file.write_all(piece)?;
+            let count = piece.len();
+            content.consume(count);
+            size += count as u64;
         }
         let mode: RawMode = if executable { 0o755 } else { 0o644 };
         fchmod(&file, Mode::from_raw_mode(mode))?;
@@ -175,11 +176,11 @@ impl Sink for DiskSink {
 
     fn same(&mut self, path: &TreePath, content: &mut dyn Read) -> io::Result<bool> {
         let mut file = self.open(path)?;
-        let mut theirs = vec![0; BUFFER];
+        let (mut ours, mut theirs) = (vec![0; BUFFER], vec![0; BUFFER]);
         loop {
-            let ours = read_full(&mut file, &mut self.buffer)?;
+            let length = read_full(&mut file, &mut ours)?;
             let count = read_full(content, &mut theirs)?;
-            if self.buffer[..ours] != theirs[..count] {
+            if ours[..length] != theirs[..count] {
                 return Ok(false);
             }
             if count == 0 {

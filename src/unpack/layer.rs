@@ -1,7 +1,7 @@
 //! One layer's entries, put into the tree and the sink.
 
 use std::collections::BTreeSet;
-use std::io::Read;
+use std::io::{self, BufRead, Read};
 
 use crate::artifact::path::TreePath;
 use crate::artifact::tree::{Dir, File, Node, Symlink};
@@ -77,7 +77,7 @@ impl<'a, S: Sink> Layer<'a, S> {
     }
 
     /// Applies all entries of an archive.
-    pub(super) fn untar<R: Read>(
+    pub(super) fn untar<R: BufRead>(
         &mut self,
         archive: &mut Archive<R>,
         place: &Place<'_>,
@@ -106,7 +106,7 @@ impl<'a, S: Sink> Layer<'a, S> {
         path: &TreePath,
         entry: &Entry,
         place: &Place<'_>,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<(), Problem> {
         self.state.count_entry(path)?;
         self.state.check_depth(path)?;
@@ -137,7 +137,7 @@ impl<'a, S: Sink> Layer<'a, S> {
         &mut self,
         path: &TreePath,
         executable: bool,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<(), Problem> {
         if path.is_root() {
             return Err(Problem::NoTitle);
@@ -156,7 +156,7 @@ impl<'a, S: Sink> Layer<'a, S> {
         path: &TreePath,
         executable: bool,
         mtime: Option<u64>,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> Result<(), Problem> {
         let unit = self.unit;
         self.parents(path)?;
@@ -359,12 +359,23 @@ impl<'a, S: Sink> Layer<'a, S> {
 }
 
 struct Counter<'a> {
-    source: &'a mut dyn Read,
+    source: &'a mut dyn BufRead,
     count: u64,
 }
 
+impl BufRead for Counter<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.count += count as u64;
+        self.source.consume(count);
+    }
+}
+
 impl Read for Counter<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.source.read(buffer)?;
         self.count += count as u64;
         Ok(count)

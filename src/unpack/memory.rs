@@ -1,7 +1,7 @@
 //! A sink that keeps what is needed to judge an artifact, and nothing on disk.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use crate::artifact::contents::Contents;
 use crate::artifact::path::TreePath;
@@ -92,11 +92,11 @@ impl Sink for MemorySink {
         path: &TreePath,
         _executable: bool,
         _mtime: Option<u64>,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> io::Result<u64> {
         let likely = is_likely(path);
         let room = if likely { self.likely } else { self.others };
-        let (size, mut kept) = self.take(content, room)?;
+        let (size, mut kept) = self.take(&mut *content, room)?;
         // A large file of another name is no SKILL.md, and would take the room of those that are.
         if !likely && size >= self.keep {
             kept.head = None;

@@ -20,7 +20,7 @@ mod tar;
 mod tests;
 mod whiteout;
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::thread;
 
 use unicode_normalization::UnicodeNormalization;
@@ -30,10 +30,10 @@ use crate::artifact::plan::{Action, Layer as PlannedLayer};
 use crate::artifact::tree::{Dir, Node, Tree};
 use crate::reference::Digest;
 
-use ahead::{Ahead, Stage};
+use ahead::{Ahead, Buffered};
 use layer::{Layer, Place};
 use state::State;
-use stream::{Decompressed, decoder, decompress, from_stream, head, metered};
+use stream::{Decompressed, buffered, decoder, decompress, from_stream, head, metered};
 use tar::{Archive, is_tar};
 
 pub use disk::DiskSink;
@@ -100,7 +100,7 @@ impl<S: Sink> Unpacker<S> {
     pub fn layer(
         &mut self,
         layer: &PlannedLayer,
-        blob: &mut (dyn Read + Send),
+        blob: &mut (dyn BufRead + Send),
     ) -> Result<(), UnpackError> {
         let fail = |problem| UnpackError { layer: layer.descriptor.digest.clone(), problem };
         let most = self.state.limits.layers;
@@ -144,7 +144,11 @@ impl<S: Sink> Unpacker<S> {
         Unpacked { tree, sink, warnings }
     }
 
-    fn apply(&mut self, layer: &PlannedLayer, blob: &mut (dyn Read + Send)) -> Result<(), Problem> {
+    fn apply(
+        &mut self,
+        layer: &PlannedLayer,
+        blob: &mut (dyn Buffered + Send),
+    ) -> Result<(), Problem> {
         let root = TreePath::root();
         // A layer that does not say how large it is may be small.
         let staged = layer.descriptor.size >= self.staged;
@@ -199,7 +203,7 @@ impl<S: Sink> Unpacker<S> {
     fn untar(
         &mut self,
         mut head: Vec<u8>,
-        blob: &mut (dyn Read + Send),
+        blob: &mut (dyn Buffered + Send),
         (place, image): (&Place<'_>, bool),
         expected: Option<(&'static str, &Digest)>,
         staged: bool,
@@ -214,12 +218,14 @@ impl<S: Sink> Unpacker<S> {
                 let inflated = Ahead::start(scope, decoder).map_err(no_thread)?;
                 self.entries(metered(inflated, &limits, spent), (place, image), expected)
             }),
-            false => self.entries(metered(decoder, &limits, spent), (place, image), expected),
+            false => {
+                self.entries(metered(buffered(decoder), &limits, spent), (place, image), expected)
+            }
         }
     }
 
     /// All entries of an archive, and the check of what came out.
-    fn entries<D: Stage>(
+    fn entries<D: Buffered>(
         &mut self,
         mut stream: Decompressed<D>,
         (place, image): (&Place<'_>, bool),
@@ -246,7 +252,7 @@ impl<S: Sink> Unpacker<S> {
         &mut self,
         title: &TreePath,
         size: u64,
-        blob: &mut dyn Read,
+        blob: &mut dyn BufRead,
     ) -> Result<(), Problem> {
         // What the manifest says suffices to refuse a file before it is written.
         self.state.check_size(title, size)?;
@@ -260,7 +266,7 @@ impl<S: Sink> Unpacker<S> {
         &mut self,
         first: &[u8],
         head: Vec<u8>,
-        blob: &mut dyn Read,
+        blob: &mut dyn Buffered,
     ) -> Result<(), Problem> {
         let most = self.state.limits.skill_md_bytes;
         let unusable = || Problem::Unknown(looks_like(first));

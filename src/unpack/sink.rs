@@ -1,6 +1,6 @@
 //! Where unpacked files go.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use crate::artifact::contents::Contents;
 use crate::artifact::path::TreePath;
@@ -21,7 +21,7 @@ pub trait Sink: Contents + Send {
         path: &TreePath,
         executable: bool,
         mtime: Option<u64>,
-        content: &mut dyn Read,
+        content: &mut dyn BufRead,
     ) -> io::Result<u64>;
 
     /// Whether a file has exactly these bytes. May leave some of `content` unread if not.

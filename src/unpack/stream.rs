@@ -1,18 +1,18 @@
 //! From a registry's bytes to an archive's: size and digest checked, decompressed, metered.
 
-use std::io::{self, BufReader, Chain, Cursor, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
 use flate2::bufread::MultiGzDecoder;
 
 use crate::artifact::descriptor::Descriptor;
 use crate::reference::{Digest, Hasher};
 
-use super::ahead::Stage;
+use super::ahead::{Buffered, Stage};
 use super::error::Problem;
 use super::limits::{Exceeded, Limit, Limits, OVERHEAD, RATIO_FLOOR};
 
-/// The buffer between source and decoder, in bytes.
-const BUFFER: usize = 128 << 10;
+/// How much a stage without a thread of its own gives at once, in bytes.
+const AT_ONCE: usize = 32 << 10;
 
 /// A blob as it arrives: hashed and counted on its way.
 #[derive(Debug)]
@@ -21,27 +21,28 @@ pub(super) struct Blob<R> {
     digest: Digest,
     size: u64,
     cap: u64,
+    /// How many bytes came, those that wait in the source's buffer included.
     read: u64,
+    /// How many wait there.
+    waiting: usize,
     hasher: Option<Hasher>,
 }
 
-impl<R: Read> Blob<R> {
+impl<R: BufRead> Blob<R> {
     /// A blob that must be what `descriptor` says. A descriptor of size 0 does not know the
     /// size; `cap` is then the limit, in bytes.
     pub(super) fn new(source: R, descriptor: &Descriptor, cap: u64) -> Self {
         let digest = descriptor.digest.clone();
         let hasher = Some(Hasher::new(digest.algorithm()));
-        Self { source, digest, size: descriptor.size, cap, read: 0, hasher }
+        Self { source, digest, size: descriptor.size, cap, read: 0, waiting: 0, hasher }
     }
 
     /// Reads what is left, and compares size and digest.
     pub(super) fn finish(&mut self) -> Result<(), Problem> {
-        let mut rest = vec![0; BUFFER];
         loop {
-            match self.read(&mut rest) {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => return Err(from_stream(error)),
+            match self.fill_buf().map_err(from_stream)?.len() {
+                0 => break,
+                count => self.consume(count),
             }
         }
         if self.size > 0 && self.read < self.size {
@@ -57,25 +58,41 @@ impl<R: Read> Blob<R> {
     }
 }
 
-impl<R: Read> Read for Blob<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl<R: BufRead> BufRead for Blob<R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let count = loop {
-            match self.source.read(buffer) {
+            match self.source.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(source) => return Err(Problem::Read { source }.into_io()),
-                Ok(count) => break count,
+                Ok(bytes) => break bytes.len(),
             }
         };
-        self.read = self.read.saturating_add(count as u64);
-        if self.size > 0 && self.read > self.size {
-            return Err(Problem::TooLong { size: self.size }.into_io());
+        if count > self.waiting {
+            self.read = self.read.saturating_add((count - self.waiting) as u64);
+            if self.size > 0 && self.read > self.size {
+                return Err(Problem::TooLong { size: self.size }.into_io());
+            }
+            if self.read > self.cap {
+                return Err(exceeded(Limit::StreamBytes, self.cap).into_io());
+            }
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&self.source.fill_buf()?[self.waiting..]);
+            }
+            self.waiting = count;
         }
-        if self.read > self.cap {
-            return Err(exceeded(Limit::StreamBytes, self.cap).into_io());
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&buffer[..count]);
-        }
+        self.source.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.waiting -= count;
+        self.source.consume(count);
+    }
+}
+
+impl<R: BufRead> Read for Blob<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
     }
 }
@@ -89,7 +106,7 @@ fn exceeded(limit: Limit, value: u64) -> Problem {
     Problem::Limit(Exceeded { limit, value, at: None })
 }
 
-impl<R: Read> Stage for Blob<R> {
+impl<R: BufRead> Stage for Blob<R> {
     fn taken(&self) -> u64 {
         self.read
     }
@@ -102,43 +119,35 @@ pub(super) fn head(source: &mut dyn Read, count: u64) -> Result<Vec<u8>, Problem
     Ok(head)
 }
 
-/// Counts what a decoder has taken.
-struct Counter<R> {
-    source: R,
-    read: u64,
-}
-
-impl<R: Read> Read for Counter<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.source.read(buffer)?;
-        self.read = self.read.saturating_add(count as u64);
-        Ok(count)
+impl Stage for io::Empty {
+    fn taken(&self) -> u64 {
+        0
     }
 }
 
 /// A blob with its first bytes put back.
-type Source<R> = Chain<Cursor<Vec<u8>>, BufReader<Counter<R>>>;
+type Source<R> = Chain<Cursor<Vec<u8>>, R>;
 
 /// The decompressed bytes of a layer, as they come.
-pub(super) struct Decoder<R: Read> {
+pub(super) struct Decoder<R: BufRead> {
     kind: Kind<R>,
     window_log: u32,
 }
 
-enum Kind<R: Read> {
+enum Kind<R: BufRead> {
     Plain(Source<R>),
     Gzip(Box<MultiGzDecoder<Source<R>>>),
     Zstd(Box<zstd::Decoder<'static, Source<R>>>),
 }
 
-impl<R: Read> std::fmt::Debug for Decoder<R> {
+impl<R: BufRead> std::fmt::Debug for Decoder<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Decoder").field("format", &self.format()).finish_non_exhaustive()
     }
 }
 
 /// Decodes `head` followed by `source`, told by magic bytes alone: media types lie.
-pub(super) fn decoder<R: Read>(
+pub(super) fn decoder<R: BufRead>(
     head: Vec<u8>,
     source: R,
     limits: &Limits,
@@ -147,7 +156,6 @@ pub(super) fn decoder<R: Read>(
     if let Some(name) = unsupported(&head) {
         return Err(Problem::Compression(name));
     }
-    let source = BufReader::with_capacity(BUFFER, Counter { source, read: 0 });
     let source = Cursor::new(head).chain(source);
     let window_log = limits.zstd_window_log;
     let kind = match (gzip, zstd) {
@@ -163,7 +171,7 @@ pub(super) fn decoder<R: Read>(
     Ok(Decoder { kind, window_log })
 }
 
-impl<R: Read> Decoder<R> {
+impl<R: BufRead> Decoder<R> {
     fn format(&self) -> &'static str {
         match self.kind {
             Kind::Plain(_) => "plain",
@@ -184,20 +192,19 @@ impl<R: Read> Decoder<R> {
     }
 }
 
-impl<R: Read> Stage for Decoder<R> {
-    /// How many compressed bytes were taken from the blob, the buffered ones included.
+impl<R: Buffered> Stage for Decoder<R> {
+    /// How many compressed bytes were taken from the blob, those that wait for it included.
     fn taken(&self) -> u64 {
         let chain = match &self.kind {
             Kind::Plain(chain) => chain,
             Kind::Gzip(decoder) => decoder.get_ref(),
             Kind::Zstd(decoder) => decoder.get_ref(),
         };
-        let (head, rest) = chain.get_ref();
-        rest.get_ref().read.saturating_add(head.get_ref().len() as u64)
+        chain.get_ref().1.taken()
     }
 }
 
-impl<R: Read> Read for Decoder<R> {
+impl<R: BufRead> Read for Decoder<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             let outcome = match &mut self.kind {
@@ -234,6 +241,8 @@ pub(super) fn unsupported(head: &[u8]) -> Option<&'static str> {
 pub(super) struct Decompressed<D> {
     decoder: D,
     out: u64,
+    /// How many bytes that wait in the decoder's buffer are metered.
+    waiting: usize,
     /// What is left for this layer, and the limit it is left of.
     cap: (u64, u64),
     ratio: u32,
@@ -243,21 +252,27 @@ pub(super) struct Decompressed<D> {
 
 /// Decompresses `head` followed by `source`. `spent` is how much of [`Limits::stream_bytes`]
 /// earlier layers used.
-pub(super) fn decompress<R: Read>(
+pub(super) fn decompress<R: Buffered>(
     head: Vec<u8>,
     source: R,
     limits: &Limits,
     spent: u64,
-) -> Result<Decompressed<Decoder<R>>, Problem> {
-    Ok(metered(decoder(head, source, limits)?, limits, spent))
+) -> Result<Decompressed<BufReader<Decoder<R>>>, Problem> {
+    Ok(metered(buffered(decoder(head, source, limits)?), limits, spent))
+}
+
+/// What a stage gives, to be read where it is, without a thread for it.
+pub(super) fn buffered<S: Stage>(stage: S) -> BufReader<S> {
+    BufReader::with_capacity(AT_ONCE, stage)
 }
 
 /// Meters what a decoder gives.
-pub(super) fn metered<D: Stage>(decoder: D, limits: &Limits, spent: u64) -> Decompressed<D> {
+pub(super) fn metered<D: Buffered>(decoder: D, limits: &Limits, spent: u64) -> Decompressed<D> {
     let value = limits.stream_bytes();
     Decompressed {
         decoder,
         out: 0,
+        waiting: 0,
         cap: (value.saturating_sub(spent), value),
         ratio: limits.ratio,
         forgiven: 0,
@@ -288,22 +303,39 @@ impl<D> Decompressed<D> {
     }
 }
 
-impl<D: Stage> Read for Decompressed<D> {
+impl<D: Buffered> BufRead for Decompressed<D> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let count = self.decoder.fill_buf()?.len();
+        if count > self.waiting {
+            let taken = self.decoder.taken();
+            self.out = self.out.saturating_add((count - self.waiting) as u64);
+            let (left, cap) = self.cap;
+            if self.out > left {
+                return Err(exceeded(Limit::StreamBytes, cap).into_io());
+            }
+            let weighed = self.out.saturating_sub(self.forgiven);
+            let allowed = taken.saturating_mul(u64::from(self.ratio));
+            if weighed > RATIO_FLOOR && weighed > allowed {
+                return Err(exceeded(Limit::Ratio, u64::from(self.ratio)).into_io());
+            }
+            if let Some(hasher) = &mut self.hasher {
+                hasher.update(&self.decoder.fill_buf()?[self.waiting..]);
+            }
+            self.waiting = count;
+        }
+        self.decoder.fill_buf()
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.waiting -= count;
+        self.decoder.consume(count);
+    }
+}
+
+impl<D: Buffered> Read for Decompressed<D> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.decoder.read(buffer)?;
-        self.out = self.out.saturating_add(count as u64);
-        let (left, cap) = self.cap;
-        if self.out > left {
-            return Err(exceeded(Limit::StreamBytes, cap).into_io());
-        }
-        let weighed = self.out.saturating_sub(self.forgiven);
-        let allowed = self.decoder.taken().saturating_mul(u64::from(self.ratio));
-        if weighed > RATIO_FLOOR && weighed > allowed {
-            return Err(exceeded(Limit::Ratio, u64::from(self.ratio)).into_io());
-        }
-        if let Some(hasher) = &mut self.hasher {
-            hasher.update(&buffer[..count]);
-        }
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
         Ok(count)
     }
 }

@@ -1,6 +1,6 @@
 //! Tar entries one after another, over the sans-IO parser of tar-core.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 
 use tar_core::parse::{Limits as ParseLimits, ParseError, ParseEvent, ParsedEntry, Parser};
 use tar_core::{EntryType, Header, PaxExtensions};
@@ -9,8 +9,8 @@ use super::error::Problem;
 use super::stream::from_stream;
 
 const BLOCK: usize = 512;
-/// The read buffer at rest, in bytes: for headers and small files. Larger content goes past it.
-const BUFFER: usize = 8 << 10;
+/// What is held of the stream at rest, in bytes: the headers of most entries. Content goes past it.
+const BUFFER: usize = 2 << 10;
 /// What one entry's headers may take, long names and PAX records included. 1 MiB is Go's limit
 /// for PAX records.
 const METADATA: u32 = 1 << 20;
@@ -64,7 +64,7 @@ enum Step {
     End(usize),
 }
 
-impl<R: Read> Archive<R> {
+impl<R: BufRead> Archive<R> {
     pub(super) fn new(stream: R) -> Self {
         // Sparse files are refused, so no sparse map need be held.
         let limits = ParseLimits {
@@ -139,18 +139,19 @@ impl<R: Read> Archive<R> {
 
     /// Reads what follows the end marker: padding, however long the stream lets it be.
     pub(super) fn drain(&mut self) -> Result<(), Problem> {
-        let mut noise = 0;
-        loop {
-            let rest = &self.buffer[self.start..self.end];
-            noise += rest.iter().filter(|byte| **byte != 0).count() as u64;
-            if noise > TRAILING {
-                return Err(Problem::Trailing(TRAILING));
-            }
-            self.consume(self.held());
-            if !self.fill(1)? {
+        let noise = |bytes: &[u8]| bytes.iter().filter(|byte| **byte != 0).count() as u64;
+        let mut found = noise(&self.buffer[self.start..self.end]);
+        self.consume(self.held());
+        while found <= TRAILING {
+            let rest = self.stream.fill_buf().map_err(from_stream)?;
+            if rest.is_empty() {
                 return Ok(());
             }
+            found += noise(rest);
+            let count = rest.len();
+            self.stream.consume(count);
         }
+        Err(Problem::Trailing(TRAILING))
     }
 
     fn held(&self) -> usize {
@@ -166,7 +167,7 @@ impl<R: Read> Archive<R> {
         Problem::Tar { offset: self.entry, reason: reason.into() }
     }
 
-    /// Whether at least `least` bytes could be buffered.
+    /// Whether `least` bytes could be held.
     fn fill(&mut self, least: usize) -> Result<bool, Problem> {
         if self.held() >= least {
             return Ok(true);
@@ -177,7 +178,7 @@ impl<R: Read> Archive<R> {
             self.buffer.resize(least.next_power_of_two(), 0);
         }
         while self.end < least {
-            match self.stream.read(&mut self.buffer[self.end..]).map_err(from_stream)? {
+            match self.stream.read(&mut self.buffer[self.end..least]).map_err(from_stream)? {
                 0 => return Ok(false),
                 count => self.end += count,
             }
@@ -228,16 +229,9 @@ impl<R: Read> Archive<R> {
     }
 
     fn skip(&mut self) -> Result<(), Problem> {
-        loop {
-            let count = self.content.min(self.held() as u64);
-            self.content -= count;
-            self.consume(count as usize);
-            if self.content == 0 {
-                break;
-            }
-            if !self.fill(1)? {
-                return Err(Problem::Truncated { offset: self.entry });
-            }
+        while self.content > 0 {
+            let count = self.content().fill_buf().map_err(from_stream)?.len();
+            self.content().consume(count);
         }
         // umoci 0.4 writes neither the last entry's padding nor an end marker, and Go's reader,
         // so every container runtime, does not mind.
@@ -251,44 +245,41 @@ impl<R: Read> Archive<R> {
 /// Reads one entry's content, no more.
 pub(super) struct Content<'a, R>(&'a mut Archive<R>);
 
-impl<R: Read> Read for Content<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl<R: BufRead> BufRead for Content<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let archive = &mut *self.0;
-        let wanted = archive.content.min(buffer.len() as u64) as usize;
-        if wanted == 0 {
-            return Ok(0);
+        if archive.content == 0 {
+            return Ok(&[]);
         }
-        let count = match archive.held() {
-            // As BufReader does: what is large skips the buffer.
-            0 if wanted >= BUFFER / 2 => {
-                let count = archive.stream.read(&mut buffer[..wanted])?;
-                archive.offset += count as u64;
-                count
-            }
-            0 => {
-                archive.fill(1).map_err(Problem::into_io)?;
-                let count = wanted.min(archive.held());
-                archive.take(&mut buffer[..count]);
-                count
-            }
-            held => {
-                let count = wanted.min(held);
-                archive.take(&mut buffer[..count]);
-                count
-            }
+        let bytes = match archive.held() {
+            0 => archive.stream.fill_buf()?,
+            _ => &archive.buffer[archive.start..archive.end],
         };
-        if count == 0 {
+        if bytes.is_empty() {
             return Err(Problem::Truncated { offset: archive.entry }.into_io());
         }
+        let left = usize::try_from(archive.content).unwrap_or(usize::MAX);
+        Ok(&bytes[..left.min(bytes.len())])
+    }
+
+    fn consume(&mut self, count: usize) {
+        let archive = &mut *self.0;
         archive.content -= count as u64;
-        Ok(count)
+        match archive.held() {
+            0 => {
+                archive.stream.consume(count);
+                archive.offset += count as u64;
+            }
+            _ => archive.consume(count),
+        }
     }
 }
 
-impl<R: Read> Archive<R> {
-    fn take(&mut self, buffer: &mut [u8]) {
-        buffer.copy_from_slice(&self.buffer[self.start..self.start + buffer.len()]);
-        self.consume(buffer.len());
+impl<R: BufRead> Read for Content<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.fill_buf()?.read(buffer)?;
+        self.consume(count);
+        Ok(count)
     }
 }
 

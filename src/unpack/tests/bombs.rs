@@ -1,6 +1,6 @@
 //! Limits: each names itself, and stops the work early.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
 use super::support::*;
 use crate::artifact::plan::{Action, Layer};
@@ -55,8 +55,9 @@ fn a_raw_file_of_unknown_size_is_limited() {
     let mut layer = layer(&Action::File { title: path("a") }, b"");
     layer.descriptor.size = 0;
     let mut endless = Counted { source: io::repeat(b'x'), count: 0 };
-    let error =
-        Unpacker::new(MemorySink::new(&limits), limits).layer(&layer, &mut endless).unwrap_err();
+    let error = Unpacker::new(MemorySink::new(&limits), limits)
+        .layer(&layer, &mut BufReader::new(&mut endless))
+        .unwrap_err();
     assert!(matches!(&error.problem, Problem::Limit(e) if e.limit == Limit::FileBytes));
     assert!(error.is_limit());
     assert!(endless.count < 2 << 20, "{}", endless.count);
@@ -99,7 +100,7 @@ fn gzip_bombs_stop_early() {
         let limits = Limits::default();
         let mut bomb = gzip_bomb(header);
         let error = Unpacker::new(MemorySink::new(&limits), limits)
-            .layer(&bomb_layer(tar_layer()), &mut bomb)
+            .layer(&bomb_layer(tar_layer()), &mut BufReader::new(&mut bomb))
             .unwrap_err();
         assert!(
             matches!(&error.problem, Problem::Limit(e) if e.limit == Limit::Ratio),
@@ -117,7 +118,7 @@ fn a_large_entry_is_refused_before_it_is_written() {
     let mut blob = Counted { source: io::repeat(0), count: 0 };
     let mut bytes = io::Cursor::new(Tar::new().header(&header).0).chain(&mut blob);
     let error = Unpacker::new(bench.sink(), Limits::default())
-        .layer(&bomb_layer(tar_layer()), &mut bytes)
+        .layer(&bomb_layer(tar_layer()), &mut BufReader::new(&mut bytes))
         .unwrap_err();
     assert!(matches!(&error.problem, Problem::Limit(e) if e.limit == Limit::FileBytes));
     assert_eq!(listing(&bench.staging()), Vec::<String>::new());
@@ -129,7 +130,7 @@ fn endless_padding_ends_at_the_stream_limit() {
     let limits = Limits { total_bytes: 0, entries: 1, ..Limits::default() };
     let mut blob = io::repeat(0);
     let error = Unpacker::new(MemorySink::new(&limits), limits)
-        .layer(&bomb_layer(tar_layer()), &mut blob)
+        .layer(&bomb_layer(tar_layer()), &mut BufReader::new(&mut blob))
         .unwrap_err();
     assert!(matches!(&error.problem, Problem::Limit(e) if e.limit == Limit::StreamBytes));
 }

@@ -1,6 +1,6 @@
 //! Sizes, digests, compression, and sources that fail.
 
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 
 use super::support::*;
 use crate::artifact::plan::{Action, Layer};
@@ -9,7 +9,7 @@ use crate::unpack::{Limits, MemorySink, Problem, UnpackError, Unpacker};
 
 fn unpack(layer: &Layer, blob: &mut (dyn Read + Send)) -> Result<(), UnpackError> {
     let limits = Limits::default();
-    Unpacker::new(MemorySink::new(&limits), limits).layer(layer, blob)
+    Unpacker::new(MemorySink::new(&limits), limits).layer(layer, &mut BufReader::new(blob))
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn a_layer_that_claims_too_much_is_not_read() {
     let limits = Limits::default();
     let mut claim = layer(&tar_layer(), b"");
     claim.descriptor.size = limits.stream_bytes() + 1;
-    let mut blob = Broken(b"");
+    let mut blob = BufReader::new(Broken(b""));
     let error = Unpacker::new(MemorySink::new(&limits), limits).layer(&claim, &mut blob);
     assert!(error.unwrap_err().is_limit());
 }

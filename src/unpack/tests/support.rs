@@ -1,6 +1,6 @@
 //! Archives made by hand, and two sinks to unpack them into.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -173,7 +173,7 @@ pub(super) fn unpack_into<S: Sink>(
 ) -> Result<Unpacked<S>, UnpackError> {
     let mut unpacker = Unpacker::new(sink, *limits);
     for (action, bytes) in layers {
-        unpacker.layer(&layer(action, bytes), &mut Slow(bytes))?;
+        unpacker.layer(&layer(action, bytes), &mut BufReader::new(Slow(bytes)))?;
     }
     Ok(unpacker.finish())
 }
