@@ -2,8 +2,8 @@
 //! read-only. `docs/architecture.md` has the map; arrows between modules go down this list.
 
 pub mod artifact;
-pub mod authority;
 pub mod cli;
+pub mod connections;
 pub mod credentials;
 pub mod csi;
 mod duration;

@@ -201,8 +201,8 @@ impl NodeArgs {
         let node = NodeService::new(self.node_id.clone(), volumes);
         let serving = async {
             let stop = raised(stopped.clone());
-            let served = server::serve(listener, identity, node, metrics, stop).await;
-            served.map_err(|e| Failure::failed(&e))
+            server::serve(listener, identity, node, metrics, stop).await;
+            Ok(())
         };
         let registering = async {
             let Some(registrar) = registrar else { return Ok(()) };

@@ -7,7 +7,6 @@ use std::time::Instant;
 
 use tonic::Code;
 use tonic::codegen::{Service, http};
-use tonic::server::NamedService;
 
 use crate::observability::metrics::Metrics;
 
@@ -31,10 +30,6 @@ const METHODS: [&str; 11] = [
 pub(super) struct Counted<S> {
     pub(super) service: S,
     pub(super) metrics: Metrics,
-}
-
-impl<S: NamedService> NamedService for Counted<S> {
-    const NAME: &'static str = S::NAME;
 }
 
 impl<S, B, R> Service<http::Request<B>> for Counted<S>

@@ -6,16 +6,21 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use futures_util::{StreamExt as _, stream};
+use std::convert::Infallible;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
 use tokio::net::{UnixListener, UnixStream};
-use tonic::transport::Server;
+use tonic::body::Body;
+use tonic::codegen::{Body as HttpBody, BoxFuture, Service, StdError, http};
+use tonic::server::NamedService;
 
 use super::count::Counted;
 use super::identity::IdentityService;
 use super::node::NodeService;
 use super::v1::identity_server::IdentityServer;
 use super::v1::node_server::NodeServer;
-use crate::authority::Kubelet;
+use crate::connections::Connections;
 use crate::observability::metrics::Metrics;
 
 /// What the socket's path is extended by while it is made.
@@ -27,6 +32,9 @@ const MAX_SOCKET_PATH: usize = 107 - HIDDEN.len();
 
 /// The largest request that is read, in bytes. A Secret has at most 1 MiB.
 const MAX_REQUEST: usize = 4 << 20;
+
+/// The pause after a connection that could not be accepted, such as for want of a descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the driver does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +59,6 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
-    /// Serving failed.
-    #[error("serving failed")]
-    Serve(#[from] tonic::transport::Error),
 }
 
 /// The path in `unix:///path`, `unix:/path` or `/path`.
@@ -110,28 +115,62 @@ pub async fn serve(
     identity: IdentityService,
     node: NodeService,
     metrics: Metrics,
-    stop: impl Future<Output = ()> + Send,
-) -> Result<(), ServeError> {
-    // The listener goes when this ends. Whoever connects is refused then, and need not wait for calls
-    // of others to learn that nobody will serve it.
-    let accepted = stream::unfold((listener, Box::pin(stop)), |(listener, mut stop)| async move {
-        let connection = tokio::select! {
+    stop: impl Future<Output = ()>,
+) {
+    let service = Services {
+        identity: IdentityServer::new(identity),
+        node: NodeServer::new(node).max_decoding_message_size(MAX_REQUEST),
+    };
+    let connections = Connections::new(Counted { service, metrics });
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
             biased;
-            () = &mut stop => return None,
-            connection = listener.accept() => connection,
+            () = &mut stop => break,
+            accepted = listener.accept() => accepted,
         };
-        Some((connection.map(|(stream, _)| stream), (listener, stop)))
-    });
-    let connections = accepted.map(|connection| connection.map(Kubelet::new));
-    let identity = IdentityServer::new(identity);
-    let node = NodeServer::new(node).max_decoding_message_size(MAX_REQUEST);
-    Server::builder()
-        .add_service(Counted { service: identity, metrics: metrics.clone() })
-        .add_service(Counted { service: node, metrics })
-        // It ends with the connections, and finishes calls only if it could also end otherwise.
-        .serve_with_incoming_shutdown(connections, std::future::pending())
-        .await?;
-    Ok(())
+        match accepted {
+            Ok((stream, _)) => connections.add(stream),
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection of kubelet");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // Whoever connects is refused from now on, and need not wait for calls of others to learn that
+    // nobody will serve it.
+    drop(listener);
+    connections.finish().await;
+}
+
+/// Both services of the socket.
+#[derive(Clone, Debug)]
+struct Services {
+    identity: IdentityServer<IdentityService>,
+    node: NodeServer<NodeService>,
+}
+
+impl<B> Service<http::Request<B>> for Services
+where
+    B: HttpBody + Send + 'static,
+    B::Error: Into<StdError> + Send,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let service = request.uri().path().split('/').nth(1);
+        match service == Some(<NodeServer<NodeService> as NamedService>::NAME) {
+            true => self.node.call(request),
+            // That answers with UNIMPLEMENTED to what it does not know.
+            false => self.identity.call(request),
+        }
+    }
 }
 
 #[cfg(test)]

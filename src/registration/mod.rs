@@ -12,23 +12,18 @@
 
 mod socket;
 
-use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures_util::StreamExt;
-use tokio::net::UnixStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Server;
 use tonic::{Request, Response, Status as RpcStatus};
 
 use self::socket::{Found, Socket};
 use self::v1::registration_server::{Registration, RegistrationServer};
 use self::v1::{InfoRequest, PluginInfo, RegistrationStatus, RegistrationStatusResponse};
-use crate::authority::Kubelet;
+use crate::connections::Connections;
 use crate::observability::chain;
 
 /// What `proto/pluginregistration.proto` defines, generated at build time.
@@ -88,9 +83,6 @@ pub enum RegistrationError {
         /// Why the last attempt failed.
         source: Box<Self>,
     },
-    /// Serving failed.
-    #[error("serving the registration failed")]
-    Serve(#[from] tonic::transport::Error),
 }
 
 /// What kubelet said last about the socket that is there now.
@@ -137,8 +129,6 @@ impl Registrar {
 
     /// Serves until `stop` resolves, then removes the socket. Failures of kubelet are logged.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), RegistrationError> {
-        // One server for all sockets that follow each other: connections come through a channel.
-        let (connections, incoming) = mpsc::channel(1);
         let service = RegistrationServer::new(Service {
             info: PluginInfo {
                 r#type: "CSIPlugin".into(),
@@ -148,28 +138,19 @@ impl Registrar {
             },
             status: self.status.clone(),
         });
-        let server = Server::builder()
-            .add_service(service.max_decoding_message_size(MAX_MESSAGE))
-            .serve_with_incoming_shutdown(
-                ReceiverStream::new(incoming).map(Kubelet::new).map(Ok::<_, io::Error>),
-                pending(), // it ends with the channel
-            );
-        tokio::pin!(server);
-        tokio::select! {
-            kept = self.keep(connections, stop) => {
-                if timeout(GRACE, server).await.is_err() {
-                    tracing::debug!("kubelet kept its connection");
-                }
-                kept
-            }
-            served = &mut server => Ok(served?),
+        // One server for all sockets that follow each other.
+        let connections = Connections::new(service.max_decoding_message_size(MAX_MESSAGE));
+        let kept = self.keep(&connections, stop).await;
+        if timeout(GRACE, connections.finish()).await.is_err() {
+            tracing::debug!("kubelet kept its connection");
         }
+        kept
     }
 
     /// Keeps a socket in the directory and hands its connections on.
     async fn keep(
         &self,
-        connections: mpsc::Sender<UnixStream>,
+        connections: &Connections<RegistrationServer<Service>>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), RegistrationError> {
         tokio::pin!(stop);
@@ -187,11 +168,7 @@ impl Registrar {
                     return Ok(());
                 }
                 connection = socket.accept() => match connection {
-                    Ok(connection) => {
-                        if connections.send(connection).await.is_err() {
-                            return Ok(()); // the server has ended and says why
-                        }
-                    }
+                    Ok(connection) => connections.add(connection),
                     Err(error) => {
                         // Such as too many open files: not at once again.
                         tracing::warn!(%error, "cannot accept a connection of kubelet");

@@ -2,10 +2,12 @@
 //! for a time.
 
 use std::fs;
+use std::future::pending;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener as StdListener;
 
 use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};

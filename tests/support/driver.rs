@@ -158,7 +158,7 @@ impl Driver {
                 writer.map(|writer| tokio::spawn(writer.run(async { drop(has_ended.await) })));
             let identity = IdentityService::new("csi.skillmount.dev".into());
             let stop = async { drop(stopped.await) };
-            server::serve(listener, identity, node, counted, stop).await.expect("serve");
+            server::serve(listener, identity, node, counted, stop).await;
             drop(ended);
             if let Some(writing) = writing {
                 writing.await.expect("write what is left");

@@ -17,7 +17,6 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::UnixStream;
-use tonic::transport::server::{Connected, UdsConnectInfo};
 
 /// What a client sends first (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -45,23 +44,15 @@ const CHUNK: usize = 8 << 10;
 
 /// A connection whose authorities can be parsed. What is written to it passes as it is.
 #[derive(Debug)]
-pub struct Kubelet {
+pub(super) struct Kubelet {
     stream: UnixStream,
     rewriter: Rewriter,
 }
 
 impl Kubelet {
     /// Wraps an accepted connection.
-    pub fn new(stream: UnixStream) -> Self {
+    pub(super) fn new(stream: UnixStream) -> Self {
         Self { stream, rewriter: Rewriter::default() }
-    }
-}
-
-impl Connected for Kubelet {
-    type ConnectInfo = UdsConnectInfo;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.stream.connect_info()
     }
 }
 
