@@ -63,9 +63,8 @@ impl Node for NodeService {
             Ok(request) => {
                 let pod = format!("{}/{}", request.pod.namespace, request.pod.name);
                 tracing::debug!(call, volume_id, pod, ?request.attributes, "publish");
-                // tonic drops a handler whose caller has gone; this must run to its end.
                 let publish = self.volumes.clone().publish(request, deadline);
-                detached(span.clone(), publish).await
+                publish.instrument(span.clone()).await.map_err(Status::from)
             }
         };
         ended(&span, &outcome);
@@ -89,7 +88,10 @@ impl Node for NodeService {
         trace::call(&span, "NodeUnpublishVolume", &volume_id);
         let outcome = match request::unpublish(request.into_inner()) {
             Err(error) => Err(error.into()),
-            Ok(request) => detached(span.clone(), self.volumes.clone().unpublish(request)).await,
+            Ok(request) => {
+                let unpublish = self.volumes.clone().unpublish(request);
+                unpublish.instrument(span.clone()).await.map_err(Status::from)
+            }
         };
         ended(&span, &outcome);
         match &outcome {
@@ -200,24 +202,6 @@ fn failed(rpc: &str, call: u64, volume_id: &str, start: Instant, status: &Status
         rpc, call, volume_id, code = ?status.code(), duration = ?start.elapsed(),
         error = status.message(), "failed"
     );
-}
-
-/// Runs an operation in a task of its own; a panic in it is this call's failure, no more.
-async fn detached<T, E>(
-    span: Span,
-    operation: impl Future<Output = Result<T, E>> + Send + 'static,
-) -> Result<T, Status>
-where
-    T: Send + 'static,
-    E: Into<Status> + Send + 'static,
-{
-    match tokio::spawn(operation.instrument(span)).await {
-        Ok(outcome) => outcome.map_err(Into::into),
-        // What it has left is not known: a code that is not final, so that it is tried again.
-        Err(error) => {
-            Err(Status::unavailable(format!("the operation ended unexpectedly: {error}")))
-        }
-    }
 }
 
 /// When to answer: shortly before the caller stops listening, so that the answer is heard and

@@ -91,7 +91,7 @@ pub struct Volumes {
     sources: Sources,
     /// How many publishes mount at a time: the kernel takes mounts one after the other, and more
     /// threads than processors only wait for each other.
-    threads: Semaphore,
+    threads: Arc<Semaphore>,
     /// Who tells pods what becomes of their skills, where that is wanted.
     teller: Option<Teller>,
     /// Raised when calls are not to wait any more.
@@ -114,7 +114,7 @@ impl Volumes {
             puller,
             guard: Arc::default(),
             sources: Sources::default(),
-            threads: Semaphore::new(THREADS_PER_PROCESSOR * processors),
+            threads: Arc::new(Semaphore::new(THREADS_PER_PROCESSOR * processors)),
             teller: None,
             given_up: watch::Sender::new(false),
         }
@@ -136,21 +136,25 @@ impl Volumes {
         self.given_up.send_replace(true);
     }
 
-    /// Runs a part of a publish that blocks, when a thread is free for it.
+    /// Runs a part of a publish that blocks, when a thread is free for it. Once it has begun, it runs
+    /// to its end even if this is dropped.
     async fn blocking<T: Send + 'static>(
         self: &Arc<Self>,
         patience: &Patience,
         work: impl FnOnce(&Self) -> T + Send + 'static,
     ) -> Result<T, PublishError> {
-        let turn = patience.within(self.threads.acquire()).await;
+        let turn = patience.within(self.threads.clone().acquire_owned()).await;
         // It is never closed, so there always is one.
-        let _turn = turn.map_err(|late| match late {
+        let turn = turn.map_err(|late| match late {
             Late::Deadline => PublishError::NoThread,
             Late::Stopping => PublishError::Stopping,
         })?;
         let volumes = self.clone();
-        let done = task::spawn_blocking(move || work(&volumes)).await;
-        done.map_err(|error| PublishError::Panicked(error.to_string()))
+        let done = task::spawn_blocking(move || {
+            let _turn = turn;
+            work(&volumes)
+        });
+        done.await.map_err(|error| PublishError::Panicked(error.to_string()))
     }
 
     /// Whether the target shows what the record says: the same mount, not merely some mount.

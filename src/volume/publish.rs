@@ -13,7 +13,7 @@ use super::secrets::Found;
 use super::{ClearError, Late, Patience, PublishRequest, Volumes};
 use crate::mount::MountOptions;
 use crate::observability::metrics::Phase;
-use crate::observability::trace;
+use crate::observability::{task, trace};
 use crate::pull::{
     Blame, PullError, PullFlight, PullPolicy, PullRequest, Pulled, Source, Tenant, diagnosis,
 };
@@ -53,32 +53,54 @@ impl Volumes {
     /// while a pull goes on; a retry joins that pull. `Stopping` or `StoppedPull` when the driver
     /// [gives up](Self::give_up).
     ///
-    /// To be run in a task of its own: dropped half-way it would leave a mount without a record.
+    /// May be dropped, as gRPC does with a call whose caller has gone: what has begun runs to its end.
     pub async fn publish(
         self: Arc<Self>,
         request: PublishRequest,
         deadline: Instant,
     ) -> Result<Published, PublishError> {
-        let _held = self
+        let held = self
             .guard
             .take(&request.volume_id)
             .ok_or_else(|| PublishError::Busy(request.volume_id.clone()))?;
-        let request = Arc::new(request);
         let patience = Patience::new(deadline, self.given_up.subscribe());
+        let begun = self.blocking(&patience, move |volumes| {
+            // Nobody else works on the volume until this has ended.
+            let begun = volumes.begin(&request);
+            (begun, request, held)
+        });
+        let (begun, request, held) = begun.await?;
+        let begun = match begun? {
+            Some(Begun::Published(published)) => return Ok(published),
+            Some(Begun::Missing(pulls)) => Some(pulls),
+            None => None,
+        };
+        let fetching = task::spawn(async move {
+            let _held = held;
+            self.fetch(Arc::new(request), begun, patience).await
+        });
+        fetching.await.map_err(|error| PublishError::Panicked(error.to_string()))?
+    }
 
-        let asked = request.clone();
-        let begun = match self.blocking(&patience, move |volumes| volumes.begin(&asked)).await?? {
-            Some(begun) => begun,
+    /// What [`begin`](Self::begin) has left of a publish.
+    async fn fetch(
+        self: Arc<Self>,
+        request: Arc<PublishRequest>,
+        begun: Option<Vec<PullRequest>>,
+        patience: Patience,
+    ) -> Result<Published, PublishError> {
+        let pulls = match begun {
+            Some(pulls) => pulls,
             None => {
                 let found = self.pod_logins(&request, patience.deadline());
                 let found = patience.unless_stopping(found).await.ok_or(PublishError::Stopping)?;
                 let (asked, found) = (request.clone(), found?);
-                self.blocking(&patience, move |volumes| volumes.serve(&asked, found)).await??
+                let served = self.blocking(&patience, move |volumes| volumes.serve(&asked, found));
+                match served.await?? {
+                    Begun::Published(published) => return Ok(published),
+                    Begun::Missing(pulls) => pulls,
+                }
             }
-        };
-        let pulls = match begun {
-            Begun::Published(published) => return Ok(published),
-            Begun::Missing(pulls) => pulls,
         };
         let pulled = self.pull_all(&request, pulls, &patience).await?;
         self.blocking(&patience, move |volumes| volumes.finish(&request, &pulled)).await?
