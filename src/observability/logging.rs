@@ -3,10 +3,12 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
+use tracing::Subscriber;
 use tracing_subscriber::filter::{FilterExt as _, ParseError, filter_fn};
 use tracing_subscriber::layer::{Filter, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, reload};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use super::trace::{TARGET, Traces};
 
@@ -45,18 +47,29 @@ pub struct LogLevel(reload::Handle<EnvFilter, Registry>);
 /// Sets up logging for the whole process, and what hears of traces.
 pub fn init(format: LogFormat, level: &str, traces: &Traces) -> Result<LogLevel, LoggingError> {
     let (filter, handle) = reload::Layer::new(parse(level)?);
+    let subscriber = tracing_subscriber::registry();
+    let outcome = match traces.layer() {
+        // Nobody but the log hears of spans. A filter of lines alone would look at each of them
+        // again whenever it is entered or left: a tenth of a publish.
+        None if !cfg!(feature = "otel") => subscriber.with(filter).with(lines(format)).try_init(),
+        layer => {
+            let lines = lines(format).with_filter(without_spans_for_collectors(filter));
+            subscriber.with(lines).with(layer).try_init()
+        }
+    };
+    outcome.map_err(|error| LoggingError::Twice(error.to_string()))?;
+    Ok(LogLevel(handle))
+}
+
+fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let lines = match format {
+    match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
-    };
-    let lines = lines.with_filter(without_spans_for_collectors(filter));
-    tracing_subscriber::registry()
-        .with(lines)
-        .with(traces.layer())
-        .try_init()
-        .map_err(|error| LoggingError::Twice(error.to_string()))?;
-    Ok(LogLevel(handle))
+    }
 }
 
 impl LogLevel {
