@@ -230,11 +230,13 @@ impl Driver {
 
     /// Stops as SIGTERM does.
     pub async fn stop(mut self) {
+        let store = self.store.upgrade();
         drop(self.stop.take());
         drop(self.client);
         self.served.await.expect("the server ends");
-        // A tree may still be on its way to the disk: the next driver needs the lock.
-        while self.store.strong_count() > 0 {
+        // A tree may still be on its way to the disk: the next driver needs the lock. Whoever is the
+        // last to let the store go also closes its files.
+        while store.as_ref().is_some_and(|store| Arc::strong_count(store) > 1) {
             tokio::task::yield_now().await;
         }
     }
