@@ -109,18 +109,21 @@ pub(super) fn write_json(
     write(dir, name, &line(&dir.join(name), value)?, durability)
 }
 
-/// Writes `path` as a line of JSON, if nothing is there; whether it did. A crash may leave the
-/// beginning of the line; an error leaves nothing, if that can be had.
-pub(super) fn create_json(path: &Path, value: &impl Serialize) -> Result<bool, FileError> {
+/// Writes `path` as a line of JSON, if nothing is there: the file, for [`append_json`]. A crash may
+/// leave the beginning of the line; an error leaves nothing, if that can be had.
+pub(super) fn create_json(path: &Path, value: &impl Serialize) -> Result<Option<File>, FileError> {
     let bytes = line(path, value)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
     let written = match options.open(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
         Err(error) => Err(error),
-        Ok(mut file) => file.write_all(&bytes).inspect_err(|_| drop(fs::remove_file(path))),
+        Ok(mut file) => {
+            let written = file.write_all(&bytes).map(|()| Some(file));
+            written.inspect_err(|_| drop(fs::remove_file(path)))
+        }
     };
-    written.map(|()| true).map_err(|source| FileError::Write { path: path.into(), source })
+    written.map_err(|source| FileError::Write { path: path.into(), source })
 }
 
 /// A line of JSON, for the file `path`.
@@ -131,13 +134,17 @@ fn line(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Adds a line of JSON to a file that is there. A crash may leave the beginning of the line; an error
-/// leaves nothing, if that can be had.
-pub(super) fn append_json(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
+/// Adds a line of JSON to a file that is there, and that may be open at its end. A crash may leave the
+/// beginning of the line; an error leaves nothing, if that can be had.
+pub(super) fn append_json(
+    path: &Path,
+    file: Option<File>,
+    value: &impl Serialize,
+) -> Result<(), FileError> {
     let bytes = line(path, value)?;
-    let mut options = OpenOptions::new();
-    let file = options.append(true).custom_flags(libc::O_NOFOLLOW).open(path);
-    let append = |mut file: fs::File| {
+    let open = || OpenOptions::new().append(true).custom_flags(libc::O_NOFOLLOW).open(path);
+    let file = file.map_or_else(open, Ok);
+    let append = |mut file: File| {
         let length = file.metadata()?.len();
         // The next line would be joined to the beginning of this one.
         file.write_all(&bytes).inspect_err(|_| drop(file.set_len(length)))

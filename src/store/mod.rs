@@ -58,7 +58,7 @@ pub use index::TreeUse;
 pub use label::LabelError;
 pub use peek::{peek_records, peek_trees, peek_verify};
 pub use records::{
-    MountIdentity, Pod, RECORD_VERSION, Record, RecordState, RecordedReference, Seal,
+    MountIdentity, Pod, RECORD_VERSION, Record, RecordFile, RecordState, RecordedReference, Seal,
 };
 pub use references::ReferenceRecord;
 pub use remove::remove_tree;
@@ -310,22 +310,12 @@ impl Store {
 
     /// Writes a volume's record over the one that is there. The trees that it names stay until
     /// it is replaced or removed; they are held by the caller until then.
-    pub fn put_record(&self, record: &Record) -> Result<(), FileError> {
+    pub fn put_record(&self, record: &Record) -> Result<RecordFile, FileError> {
         // Before it is written, and besides what the old one names, in case this fails.
         self.shared.index.will_name(&record.volume_id, &record.trees);
-        records::put(&self.shared, record)?;
+        let file = records::put(&self.shared, record)?;
         self.shared.index.names(&record.volume_id, &record.trees);
-        Ok(())
-    }
-
-    /// Adds to a volume's record that it is published, and how it is mounted.
-    pub fn put_mounted(
-        &self,
-        volume_id: &str,
-        seal: Seal,
-        mount: &MountIdentity,
-    ) -> Result<(), FileError> {
-        records::mounted(&self.shared, volume_id, seal, mount)
+        Ok(file)
     }
 
     /// A volume's record. One that makes no sense is put aside and counts as absent.

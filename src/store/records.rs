@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -141,34 +142,40 @@ fn file_name(volume_id: &str) -> String {
     }
 }
 
-/// A first record is written in its place: until its line ends it is not there. One that is there is
-/// replaced.
-pub(super) fn put(shared: &Shared, record: &Record) -> Result<(), FileError> {
-    let (dir, name) = (&shared.layout.records, file_name(&record.volume_id));
-    match atomic::create_json(&dir.join(&name), record)? {
-        true => Ok(()),
-        false => atomic::write_json(dir, &name, record, Durability::Cached),
+/// The file of a record that was written just now.
+#[derive(Debug)]
+pub struct RecordFile {
+    path: PathBuf,
+    /// Open at its end, if it was made.
+    file: Option<File>,
+}
+
+impl RecordFile {
+    /// Adds that the volume is mounted, as a line of its own: a new file for each publish would cost
+    /// more than the mount, and one that is freed makes the next dearer (ext4 looks for inodes that
+    /// were not freed lately one by one).
+    pub fn put_mounted(self, seal: Seal, mount: &MountIdentity) -> Result<(), FileError> {
+        let line = Mounted { seal, mount: Cow::Borrowed(mount) };
+        atomic::append_json(&self.path, self.file, &line)
     }
 }
 
-/// Adds that the volume of a record is mounted, as a line of its own: a new file for each publish
-/// would cost more than the mount, and one that is freed makes the next dearer (ext4 looks for
-/// inodes that were not freed lately one by one).
-pub(super) fn mounted(
-    shared: &Shared,
-    volume_id: &str,
-    seal: Seal,
-    mount: &MountIdentity,
-) -> Result<(), FileError> {
-    let path = shared.layout.records.join(file_name(volume_id));
-    let line = Mounted { seal, mount: Cow::Borrowed(mount) };
-    atomic::append_json(&path, &line)
+/// A first record is written in its place: until its line ends it is not there. One that is there is
+/// replaced.
+pub(super) fn put(shared: &Shared, record: &Record) -> Result<RecordFile, FileError> {
+    let (dir, name) = (&shared.layout.records, file_name(&record.volume_id));
+    let path = dir.join(&name);
+    let file = atomic::create_json(&path, record)?;
+    if file.is_none() {
+        atomic::write_json(dir, &name, record, Durability::Cached)?;
+    }
+    Ok(RecordFile { path, file })
 }
 
 /// Adds that files of the tree `key`, which the volume shows, were found damaged.
 pub(super) fn damaged(shared: &Shared, volume_id: &str, key: &str) -> Result<(), FileError> {
     let path = shared.layout.records.join(file_name(volume_id));
-    atomic::append_json(&path, &Found { damaged: Cow::Borrowed(key) })
+    atomic::append_json(&path, None, &Found { damaged: Cow::Borrowed(key) })
 }
 
 /// The record in a file: a document, a line for its mount once it was made, and one for what was

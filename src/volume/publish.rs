@@ -259,12 +259,12 @@ impl Volumes {
     ) -> Result<Published, PublishError> {
         let record = record(request, pulled, composition);
         make_target(&request.target)?;
-        let outcome = self.store.put_record(&record).map_err(PublishError::from).and_then(|()| {
+        let outcome = self.store.put_record(&record).map_err(PublishError::from).and_then(|file| {
             let seal = self.attach(request, composition)?;
             let (dev, ino) =
                 crate::mount::identity(&request.target).map_err(PublishError::State)?;
             let mount = MountIdentity { boot_id: self.store.boot_id().to_owned(), dev, ino };
-            Ok(self.store.put_mounted(&request.volume_id, seal, &mount)?)
+            Ok(file.put_mounted(seal, &mount)?)
         });
         if let Err(error) = outcome {
             return Err(self.undo(request, error));

@@ -72,11 +72,11 @@ fn a_record_is_published_once_its_last_line_has_an_end() {
     let state = State::new();
     let store = state.open();
     let begun = Record { state: RecordState::Publishing, ..record("v1") };
-    store.put_record(&begun).unwrap();
+    let file = store.put_record(&begun).unwrap();
     let path = state.path("volumes/v1.json");
     let first = fs::metadata(&path).unwrap().len() as usize;
     let mount = MountIdentity { boot_id: "b".into(), dev: u64::MAX, ino: 2 };
-    store.put_mounted("v1", Seal::Bind, &mount).unwrap();
+    file.put_mounted(Seal::Bind, &mount).unwrap();
     let whole = fs::read(&path).unwrap();
     for end in 0..first - 1 {
         fs::write(&path, &whole[..end]).unwrap();
@@ -91,8 +91,12 @@ fn a_record_is_published_once_its_last_line_has_an_end() {
         assert_eq!(store.record("v1").unwrap().unwrap(), begun, "{end} bytes");
     }
     fs::write(&path, &whole).unwrap();
-    let published =
-        Record { state: RecordState::Published, seal: Seal::Bind, mount: Some(mount), ..begun };
+    let published = Record {
+        state: RecordState::Published,
+        seal: Seal::Bind,
+        mount: Some(mount.clone()),
+        ..begun.clone()
+    };
     assert_eq!(store.record("v1").unwrap().unwrap(), published);
     assert_eq!(peek_records(&state.root).unwrap(), (vec![published.clone()], vec![]));
     drop(store);
@@ -102,8 +106,11 @@ fn a_record_is_published_once_its_last_line_has_an_end() {
     assert_eq!(store.records().unwrap(), [published]);
     assert_eq!(state.names("volumes"), ["v1.json"]);
     assert_eq!(state.names("quarantine"), [""; 0]);
-    // The next publish begins anew.
-    store.put_record(&record("v1")).unwrap();
+    // The next publish begins anew, in another file.
+    let file = store.put_record(&begun).unwrap();
+    file.put_mounted(Seal::Bind, &mount).unwrap();
+    assert!(fs::read(&path).unwrap() == whole);
+    let file = store.put_record(&record("v1")).unwrap();
     assert_eq!(store.record("v1").unwrap().unwrap(), record("v1"));
     // Whole lines that mean nothing.
     for more in [&b"{}\n"[..], b"\n", &whole[first..].repeat(2)] {
@@ -112,9 +119,7 @@ fn a_record_is_published_once_its_last_line_has_an_end() {
         assert!(store.record("v1").unwrap().is_none());
     }
     assert_eq!(state.names("quarantine").len(), 3);
-    store
-        .put_mounted("v1", Seal::Bind, &MountIdentity { boot_id: "b".into(), dev: 1, ino: 2 })
-        .unwrap_err();
+    file.put_mounted(Seal::Bind, &mount).unwrap_err();
 }
 
 fn repository(text: &str) -> Repository {
