@@ -52,7 +52,9 @@ where
         tokio::spawn(async move {
             let ended = async { drop(ending.wait_for(|ending| *ending).await) };
             let mut builder = http2::Builder::new(TokioExecutor::new());
-            let serving = builder.timer(TokioTimer::new()).serve_connection(stream, calls);
+            // gRPC has no date.
+            builder.timer(TokioTimer::new()).auto_date_header(false);
+            let serving = builder.serve_connection(stream, calls);
             let mut serving = std::pin::pin!(serving);
             let served = tokio::select! {
                 served = &mut serving => served,
