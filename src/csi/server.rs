@@ -1,12 +1,11 @@
 //! The unix socket: private from its first moment, put in place by a rename, and never taken
 //! from an instance that still answers.
 
+use std::convert::Infallible;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-use std::convert::Infallible;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
