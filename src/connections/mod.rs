@@ -78,13 +78,12 @@ where
 
 #[cfg(test)]
 mod tests {
+    use super::authority::{HEADERS, PREFACE};
     use super::*;
     use std::task::{Context, Poll};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::mpsc;
 
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    const HEADERS: u8 = 1;
     const PING: u8 = 6;
     const GOAWAY: u8 = 7;
     /// SETTINGS without one, and their acknowledgement.
